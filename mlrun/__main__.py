@@ -1,0 +1,5 @@
+"""`python -m mlrun`: the command line."""
+
+from mlrun.cli import main
+
+main()

@@ -1,0 +1,69 @@
+"""The command line: what is typed comes in, values go down, text and an exit code come out.
+
+The only room that prints, colours, reads the process's environment, and ends the process. Each command is
+a file of its own, found through `COMMANDS`; only the one that was typed is imported, and typer with it.
+`mlrun run`, typed all day, is parsed by `fast` where its arguments are plain, which spares typer's import.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+COMMANDS: dict[str, tuple[str, str, str]] = {
+    # name: (module, group in the help, what it does)
+    "run": ("mlrun.cli.run", "Run", "run a project from a directory or a git URL, and record it"),
+    "check": ("mlrun.cli.check", "Project", "lint a project file without running it"),
+    "init": ("mlrun.cli.init", "Project", "write an MLproject from what lies in a directory"),
+    "runs": ("mlrun.cli.runs", "Records", "list, filter and compare runs"),
+    "show": ("mlrun.cli.show", "Records", "show one run: when, what, with which data and code"),
+    "logs": ("mlrun.cli.logs", "Records", "print what a run printed, or follow it"),
+    "get": ("mlrun.cli.get", "Records", "copy a run's outputs out of the store"),
+    "rm": ("mlrun.cli.rm", "Records", "remove runs"),
+    "gc": ("mlrun.cli.gc", "Upkeep", "free the space of what no record needs"),
+    "env": ("mlrun.cli.env", "Upkeep", "list, show and remove built environments"),
+}
+
+
+def main() -> None:
+    """The console script."""
+    try:
+        _open_streams()
+        code = dispatch(sys.argv[1:])
+        _settle_stderr()
+        sys.exit(code)
+    except KeyboardInterrupt:  # while modules are still loading, or a second one while the first is told
+        sys.exit(130)
+
+
+def _open_streams() -> None:
+    """Make the standard streams fit to be written to.
+
+    Closed ones are given to /dev/null, or the next file that is opened would take their place.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        name = ("stdin", "stdout", "stderr")[descriptor]
+        stream = open(descriptor, "w" if descriptor else "r", closefd=False)  # noqa: SIM115  for good
+        setattr(sys, name, stream)
+    os.close(descriptor)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Behind a pipe is a program, which expects UTF-8 whatever the locale. What is no text (file names may
+        # hold any bytes) or what a terminal cannot show is escaped, as JSON would.
+        encoding = sys.stdout.encoding if sys.stdout.isatty() else "utf-8"
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
+
+
+def _settle_stderr() -> None:
+    """What stderr could not take (a full disk) must not become the exit code at the interpreter's end."""
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
+
+
+def dispatch(argv: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    from mlrun.cli.boundary import guarded
+
+    return guarded(argv[0] if argv else "--help", argv[1:])

@@ -1,0 +1,124 @@
+"""`mlrun run`, from its options to its exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from mlrun import runner
+from mlrun.cli import context
+from mlrun.cli.console import Console
+from mlrun.errors import UsageError
+from mlrun.model import RunRequest
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from mlrun.cli.options import RunOptions
+    from mlrun.model import RunRecord
+
+
+def execute(options: RunOptions) -> int:
+    """Run (or plan, with --dry-run) and return the exit code: the program's own."""
+    stage = _stage(options)
+    request = request_of(options, stage.caller.directory)
+    try:
+        if options.dry_run:
+            from mlrun.cli.plan import show_plan
+
+            show_plan(*runner.plan(request, stage), as_json=options.as_json)
+            return 0
+        record = runner.run(request, stage)
+    finally:
+        stage.teller.close()
+    _conclude(record, options, stage.teller)
+    return record.exit_code if record.exit_code is not None else 0
+
+
+def _stage(options: RunOptions) -> runner.Stage:
+    """With --json, stdout is for the record alone."""
+    caller = context.caller()
+    home, cache = context.places()
+    stdout = 2 if options.as_json else 1
+    return runner.Stage(
+        caller=caller,
+        home=home,
+        cache=cache,
+        teller=Console(caller.variables, quiet=options.quiet),
+        stdout=stdout,
+        terminal=os.isatty(stdout) and os.isatty(2),
+    )
+
+
+def _conclude(record: RunRecord, options: RunOptions, teller: runner.Teller) -> None:
+    if options.as_json:
+        from mlrun.store.codec import dumps
+
+        sys.stdout.write(dumps(record))
+    if not options.quiet:
+        from mlrun.views.summary import summary
+
+        for label, text in summary(record):
+            teller.fact(label, text)
+
+
+# --- from text to values ------------------------------------------------------------------------------
+
+
+def request_of(options: RunOptions, directory: str) -> RunRequest:
+    """The options understood.
+
+    Raises UsageError.
+    """
+    if options.backend not in (None, "local"):
+        raise UsageError(
+            f"unknown backend `{options.backend}`", hint="this release runs on the `local` backend"
+        )
+    if options.name is not None and not options.name.strip():
+        raise UsageError("the run's name is empty")
+    tags = _pairs(options.tag, "--tag")
+    if options.experiment_name:
+        tags = (*tags, ("experiment", options.experiment_name))
+    request = RunRequest(
+        target=options.target,
+        version=options.version,
+        entry_point=options.entry_point,
+        parameters=_pairs(options.param, "-P"),
+        env_manager=options.env_manager,
+        name=options.name,
+        tags=tags,
+        timeout=_seconds(options.timeout) if options.timeout is not None else None,
+        strict=options.strict,
+        isolated=options.isolated,
+        refresh_environment=options.refresh_env,
+    )
+    if options.params_file is not None:
+        request = replace(request, file_parameters=_file_parameters(options.params_file, directory))
+    return request
+
+
+def _pairs(words: tuple[str, ...], flag: str) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError(f"`{flag} {word}`: expected NAME=VALUE", hint=f"`{flag} {name or 'NAME'}=VALUE`")
+        pairs.append((name, value))
+    return tuple(pairs)
+
+
+def _seconds(text: str) -> float:
+    from mlrun.project import seconds
+
+    try:
+        return seconds(text)
+    except ValueError:
+        raise UsageError(
+            f"`--timeout {text}`: expected a duration", hint="for example 90, 90s, 15m, 2h"
+        ) from None
+
+
+def _file_parameters(path: str, directory: str) -> tuple[tuple[str, str], ...]:
+    from mlrun.yamlfile import load_texts
+
+    return load_texts(os.path.join(directory, path))

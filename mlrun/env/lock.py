@@ -1,0 +1,142 @@
+"""`pylock.toml` (PEP 751): what uv wrote, made fit to keep, and what it says of each package.
+
+The kept text holds no credentials and no path of this machine: what is local is named relative to the
+project, as if the lock lay beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import TYPE_CHECKING, Any
+
+from mlrun.env.pip_settings import without_credentials
+from mlrun.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+_SEPARATOR = "\n[[packages]]\n"
+_PYPI_FILES = "https://files.pythonhosted.org/"
+_PYPI = "https://pypi.org/simple"
+_FILES = re.compile(r"^(sdist|wheels) = ", re.MULTILINE)
+
+Indexes = dict[tuple[str, str], str]
+"""URLs of indexes by (name, version) of what they serve."""
+
+
+@value
+class Folder:
+    """A local project in a lock: its distribution's name, and the absolute path of its folder."""
+
+    name: str
+    path: str
+    editable: bool
+
+
+@value
+class Lock:
+    """A lock in its two forms.
+
+    `text` is to be kept. `installable` is for uv: as it came, without the folders, which are installed apart
+    (they have no hash). `sources` says by (name, version) what served a package.
+    """
+
+    text: str
+    installable: str
+    folders: tuple[Folder, ...]
+    sources: Mapping[tuple[str, str], str]
+    count: int
+
+
+def read_lock(
+    text: str, *, beside: Path, directory: Path, origins: Mapping[str, str], indexes: Indexes
+) -> Lock:
+    """Understand a lock that uv wrote into the folder `beside`, and add the indexes that it leaves out.
+
+    `origins` maps the absolute paths of copies that it was resolved from to those of the originals;
+    `directory` is the project's. Raises ValueError (tomllib.TOMLDecodeError) for what is no lock.
+    """
+    import tomllib
+
+    header, *blocks = text.split(_SEPARATOR)
+    kept, installable = [header], [header]
+    folders: list[Folder] = []
+    sources: dict[tuple[str, str], str] = {}
+
+    def absolute(path: str) -> str:
+        full = os.path.normpath(os.path.join(beside, path))
+        return origins.get(full, full)
+
+    for block in blocks:
+        package = tomllib.loads("[[packages]]\n" + block)["packages"][0]
+        name_and_version = canonical(package["name"]), str(package.get("version", ""))
+        index = _index(package, indexes.get(name_and_version))
+        if index and "index" not in package:
+            block = _with_index(block, index)
+        kept.append(_portable(block, package, lambda path: os.path.relpath(absolute(path), directory)))
+        if isinstance(package.get("directory"), dict):
+            folder = package["directory"]
+            path, editable = absolute(folder["path"]), bool(folder.get("editable"))
+            folders.append(Folder(name=package["name"], path=path, editable=editable))
+        else:
+            installable.append(_portable(block, package, absolute, keep_credentials=True))
+        if source := index or _source(package):
+            sources[name_and_version] = without_credentials(source)
+    return Lock(
+        text=_SEPARATOR.join(kept).rstrip() + "\n",
+        installable=_SEPARATOR.join(installable).rstrip() + "\n",
+        folders=tuple(folders),
+        sources=sources,
+        count=len(installable) - 1,
+    )
+
+
+def canonical(name: str) -> str:
+    """A distribution's name in the one spelling of PEP 503."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _portable(
+    block: str, package: dict[str, Any], rewrite: Callable[[str], str], *, keep_credentials: bool = False
+) -> str:
+    for kind in ("directory", "archive", "vcs"):
+        path = package[kind].get("path") if isinstance(package.get(kind), dict) else None
+        if path is not None:
+            block = block.replace(f"path = {_toml_text(path)}", f"path = {_toml_text(rewrite(path))}", 1)
+    return block if keep_credentials else without_credentials(block)
+
+
+def _with_index(block: str, index: str) -> str:
+    return _FILES.sub(lambda match: f"index = {_toml_text(index)}\n{match[0]}", block, count=1)
+
+
+def _toml_text(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def all_from_pypi(text: str) -> bool:
+    """Whether every file in a lock is served by PyPI."""
+    return all(url.startswith(_PYPI_FILES) for url in re.findall(r'\burl = "([^"]+)"', text))
+
+
+def _index(package: dict[str, Any], served_by: str | None) -> str | None:
+    """The index: as the lock says, or uv, or the place of the files. A folder of files is none."""
+    if index := package.get("index") or served_by:
+        return str(index) if "://" in index else None
+    return _PYPI if _first_file(package).startswith(_PYPI_FILES) else None
+
+
+def _source(package: dict[str, Any]) -> str | None:
+    """For what no index serves: the repository, the archive, or the folder of its files."""
+    for kind in ("vcs", "archive"):
+        if url := package.get(kind, {}).get("url"):
+            return str(url)
+    return _first_file(package).rpartition("/")[0] or None
+
+
+def _first_file(package: dict[str, Any]) -> str:
+    files = [*package.get("wheels", ()), *([package["sdist"]] if "sdist" in package else ())]
+    return next((str(file["url"]) for file in files if "url" in file), "")

@@ -1,0 +1,172 @@
+"""Running uv: its program, its variables, and its complaints in few words."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING
+
+from mlrun.env.pip_settings import flags_for_uv, for_uv, without_credentials
+from mlrun.errors import EnvironmentBuildError
+from mlrun.process import capture
+from mlrun.value import draft, field
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlrun.env.values import Asked, Site
+    from mlrun.process import Captured
+
+_NOT_INHERITED = re.compile(
+    r"VIRTUAL_ENV|CONDA_PREFIX|PYTHON(PATH|HOME)|__PYVENV_LAUNCHER__"
+    r"|UV_(PYTHON|SYSTEM_PYTHON|BREAK_SYSTEM_PACKAGES|VENV_\w+|PROJECT\w*|WORKING_DIR|FROZEN|LOCKED|TARGET|PREFIX"
+    r"|REQUIRE_HASHES|NO_VERIFY_HASHES|COMPILE_BYTECODE)"
+)
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+_NOISE = re.compile(r"(warning: |Using |Resolved |Prepared |Downloading |Downloaded |Building |Built )")
+_QUOTED_LINES = 20
+
+
+@draft
+class Uv:
+    """uv, as this caller would have it run for this project.
+
+    `flags` are for its resolver and installer; `transcript` is all that it said.
+    """
+
+    program: str
+    variables: dict[str, str]
+    directory: Path
+    flags: tuple[str, ...] = ()
+    transcript: list[str] = field(default_factory=list)
+
+    @property
+    def index_flags(self) -> tuple[str, ...]:
+        """Those of `flags` that all of uv's commands take."""
+        return tuple(flag for flag in self.flags if flag == "--no-index")
+
+    def run(self, *arguments: str | Path, stdin: str | None = None) -> Captured:
+        """Run it to its end, whatever that is. Raises ProcessError where it cannot be started."""
+        argv = [self.program, *(str(argument) for argument in arguments)]
+        said = capture(
+            argv,
+            variables=self.variables,
+            cwd=self.directory,
+            stdin=None if stdin is None else stdin.encode(),
+        )
+        output = (said.stderr + said.stdout).decode("utf-8", "replace")
+        given = f"\n--- input\n{stdin}---" if stdin else ""
+        shown = " ".join(str(argument) for argument in arguments)
+        self.transcript.append(without_credentials(f"$ uv {shown}{given}\n{_ANSI.sub('', output)}"))
+        return said
+
+    def must(self, doing: str, *arguments: str | Path, stdin: str | None = None) -> Captured:
+        """Run it, and raise EnvironmentBuildError where it fails; `doing` completes "cannot …"."""
+        said = self.run(*arguments, stdin=stdin)
+        if said.exit_code != 0:
+            raise explain(doing, said)
+        return said
+
+
+def prepare(asked: Asked, site: Site) -> Uv:
+    """uv with the caller's variables and pip's settings.
+
+    Raises EnvironmentBuildError (`no-uv`) where its program is missing.
+    """
+    variables = {
+        name: value for name, value in site.caller.variables.items() if not _NOT_INHERITED.fullmatch(name)
+    }
+    variables.update(for_uv(site.caller, asked.options))
+    variables.setdefault("UV_PYTHON_DOWNLOADS", "never")
+    if not variables.get("HOME"):  # uv would then keep its cache in the project
+        variables.setdefault("UV_CACHE_DIR", str(site.cache.packages))
+    variables.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_NO_ENV_FILE="1", UV_PREVIEW_FEATURES="pylock")
+    variables.pop("FORCE_COLOR", None)
+    return Uv(_program(), variables, site.directory, flags_for_uv(site.caller, asked.options))
+
+
+def _program() -> str:
+    from uv import find_uv_bin
+
+    try:
+        return find_uv_bin()
+    except FileNotFoundError as error:
+        raise EnvironmentBuildError(
+            "the program `uv` is missing from mlrun's own environment",
+            hint=f"`{sys.executable} -m pip install uv`",
+            code="no-uv",
+        ) from error
+
+
+_UNBUILT = re.compile(r"Failed to (?:download and )?build `([^`@ ]+==[^`@ ]+)`")
+"""A package of the registry; one of the project's own is called `name @ file:///…`."""
+_EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)\b")
+
+
+def explain(doing: str, said: Captured) -> EnvironmentBuildError:
+    """The error that uv's output amounts to: its first sentence, and the lines that matter."""
+    text = without_credentials(_ANSI.sub("", said.stderr.decode("utf-8", "replace")))
+    lines = [line.rstrip() for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
+    if unbuilt := _UNBUILT.search(text):
+        return EnvironmentBuildError(
+            f"cannot {doing}: `{unbuilt[1]}` has no wheel for this Python and does not build from source",
+            code="cannot-build-package",
+            hint="a Python of its day may have a wheel: name one in the environment's file (`python: 3.8`)",
+            details=tuple(line.strip() for line in lines if _EXCEPTION.match(line.strip()))[-2:],
+        )
+    return EnvironmentBuildError(
+        f"cannot {doing}: {_reason(lines, said.exit_code)}",
+        code=_code(text),
+        hint=_hint(text),
+        details=tuple(_middle_left_out(lines)),
+    )
+
+
+def _reason(lines: list[str], exit_code: int) -> str:
+    """What lies at the root: the last `cause:` that is a sentence, else the error itself."""
+    sentences = [re.sub(r"^\s*(error|cause|[×╰├▶─ ]+)[:\s]\s*", "", line).strip() for line in lines]
+    causes = [
+        sentence
+        for line, sentence in zip(lines, sentences, strict=True)
+        if re.match(r"\s*(error:|cause:|×|╰─▶|├─▶)", line)
+    ]
+    if not causes:
+        return sentences[-1] if sentences else f"uv ended with exit code {exit_code}"
+    chosen = causes[-1]
+    return (
+        chosen[0].lower() + chosen[1:].rstrip(".")
+        if chosen[:1].isupper() and chosen[1:2].islower()
+        else chosen
+    )
+
+
+def _code(text: str) -> str:
+    if "No solution found" in text or "not found in the package registry" in text:
+        return "cannot-resolve"
+    if re.search(r"dns error|Connect|timed out|error sending request|UnknownIssuer", text):
+        return "no-network"
+    if re.search(r"Failed to build|build backend|build_wheel", text):
+        return "cannot-build-package"
+    if "Hash mismatch" in text:
+        return "hash-mismatch"
+    return "environment-failed"
+
+
+def _hint(text: str) -> str | None:
+    match _code(text):
+        case "no-network":
+            return "check the network, the index and its certificate (pip's settings are used)"
+        case "cannot-resolve" if "Python" in text and re.search(
+            r"Requires-Python|requires Python|Python>=", text
+        ):
+            return "another Python may do: name it in the environment's file"
+        case "hash-mismatch":
+            return "the index serves another file than was locked"
+    return None
+
+
+def _middle_left_out(lines: list[str]) -> list[str]:
+    if len(lines) <= _QUOTED_LINES:
+        return lines
+    half = _QUOTED_LINES // 2
+    return [*lines[:half], f"… {len(lines) - 2 * half} lines …", *lines[-half:]]

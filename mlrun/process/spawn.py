@@ -1,0 +1,96 @@
+"""Starting a child with `posix_spawn`: as quick as `subprocess`, without its 5 ms of import.
+
+A child leads a session of its own: a signal can reach all of its group, no terminal interrupts it behind
+our back, and a tool cannot stop to ask for a password at a terminal that nobody watches.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import TYPE_CHECKING
+
+from mlrun.errors import ProcessError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+NOTHING = "/dev/null"
+
+_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+_FOLDER = os.O_CLOEXEC | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    variables: Mapping[str, str],
+    cwd: Path | None,
+    streams: tuple[int | str, int | str, int | str],
+) -> int:
+    """Start a program and return its process id, which names its group and its session too.
+
+    `streams` become its standard input, output and error: a descriptor of ours, or the path of a device to
+    open. The first terminal opened so becomes its controlling one on Linux; on macOS it may get none, and
+    only misses `/dev/tty`. Raises ProcessError, see `capture`.
+    """
+    actions: list[tuple[int, int, int] | tuple[int, int, str, int, int]] = []
+    for number, given in enumerate(streams):
+        if isinstance(given, str):
+            actions.append((os.POSIX_SPAWN_OPEN, number, given, os.O_RDWR, 0))
+        elif given != number:
+            actions.append((os.POSIX_SPAWN_DUP2, given, number))
+    with _inside(cwd):
+        try:
+            return os.posix_spawn(
+                _find(argv[0], variables),
+                tuple(argv),
+                variables,
+                file_actions=actions,
+                setsid=True,
+                setsigdef=_IGNORED_BY_PYTHON,
+            )
+        except FileNotFoundError as error:
+            raise ProcessError(f"cannot find the command `{argv[0]}`", code="command-not-found") from error
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ProcessError(f"cannot run `{argv[0]}`: {reason}", code="not-executable") from error
+
+
+def exit_code(status: int) -> int:
+    """What a shell would report for a wait status: 128+n after signal n."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code
+
+
+@contextlib.contextmanager
+def _inside(directory: Path | None) -> Iterator[None]:
+    """Be in a directory for as long as a spawn takes: `posix_spawn` itself cannot change it."""
+    if directory is None:
+        yield
+        return
+    try:
+        there = os.open(directory, _FOLDER)
+    except OSError as error:
+        raise ProcessError(f"cannot enter {directory}: {error.strerror}", code="no-such-folder") from error
+    here = os.open(".", _FOLDER)
+    try:
+        os.fchdir(there)
+        yield
+    finally:
+        os.fchdir(here)
+        os.close(here)
+        os.close(there)
+
+
+def _find(command: str, variables: Mapping[str, str]) -> str:
+    """The file that a shell would run; the search path is the child's, not ours."""
+    if "/" in command:
+        return command
+    for folder in variables.get("PATH", os.defpath).split(os.pathsep):
+        path = os.path.join(folder or ".", command)
+        if os.access(path, os.X_OK) and not os.path.isdir(path):
+            return path
+    raise FileNotFoundError(command)

@@ -1,0 +1,133 @@
+"""What a project file says of its environment; only that a file it names is there is looked up."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from mlrun.model import EnvironmentRequest
+from mlrun.project.notes import what
+from mlrun.project.values import check_keys, items, text, texts
+from mlrun.value import replace
+from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlrun.project.notes import Notes
+    from mlrun.yamlfile import Node
+
+ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env", "environment")
+DOCKER_KEYS = ("image", "volumes", "environment")
+IN_PLACE_KEYS = ("python", "requirements")
+
+_ENVIRONMENT_FILE = re.compile(r"\.(ya?ml|txt|toml|lock)$")
+
+
+def read_environment(root: MapNode, directory: Path, notes: Notes) -> EnvironmentRequest:
+    """The one environment that the project names; of several, the first, with an error."""
+    named = [(key, node) for key, node in root.entries if key.text in ENVIRONMENT_KEYS and not is_null(node)]
+    if not named:
+        return EnvironmentRequest()
+    (key, node), *others = named
+    for other, _ in others:
+        notes.error(
+            "several-environments",
+            f"a project has one environment, this one names `{key.text}` and `{other.text}`",
+            other.place,
+            hint="keep one of them",
+        )
+    match key.text:
+        case "python_env" | "conda_env" as name:
+            path = _file(name, node, directory, notes)
+            return EnvironmentRequest(key=name, path=path, place=key.place)
+        case "docker_env":
+            return _docker(key, node, notes)
+        case _:
+            return _in_place(key, node, directory, notes)
+
+
+def _file(key: str, node: Node, directory: Path, notes: Notes) -> str | None:
+    """The path of a file that is there, as written. It may lie outside the project, as some do."""
+    if not isinstance(node, Scalar):
+        hint = '`environment: {python: "3.11", requirements: [numpy]}` says it in place'
+        notes.expected(f"`{key}` must be the path of a file", node, code="bad-environment", hint=hint)
+        return None
+    path = node.text
+    full = os.path.join(directory, path)
+    if not os.path.isfile(full):  # never raises, whatever the path holds
+        wrong = "is a directory" if os.path.isdir(full) else "does not exist"
+        notes.error(
+            "no-such-environment-file",
+            f"`{key}` names the file `{path}`, which {wrong}",
+            node.place,
+            hint=_files_there(directory, path),
+        )
+    elif os.path.isabs(path):
+        notes.warn(
+            "absolute-path",
+            f"`{key}` is an absolute path; other machines will not have `{path}`",
+            node.place,
+            hint="put the file into the project",
+        )
+    return path
+
+
+def _files_there(directory: Path, path: str) -> str | None:
+    names = sorted(it.name for it in directory.iterdir() if _ENVIRONMENT_FILE.search(it.name))
+    near = closest(path, names)
+    if near:
+        return f"did you mean `{near}`?"
+    return "there are: " + ", ".join(f"`{name}`" for name in names[:8]) if names else None
+
+
+def _docker(key: Scalar, node: Node, notes: Notes) -> EnvironmentRequest:
+    request = EnvironmentRequest(key="docker_env", place=key.place)
+    if not isinstance(node, MapNode):
+        hint = f"`docker_env: {{image: {node.text}}}`" if isinstance(node, Scalar) else None
+        notes.expected("`docker_env` must be a mapping", node, code="bad-environment", hint=hint)
+        return request
+    check_keys(node, DOCKER_KEYS, "`docker_env`", notes, essential=("image",))
+    image = node.get("image")
+    if image is not None and not is_null(image):
+        request = replace(request, image=text(image, "image", notes))
+    elif not notes.errors:
+        notes.error("no-image", "`docker_env` names no `image`", key.place, hint="`image: python:3.11-slim`")
+    variables = [
+        _docker_variable(item, notes) for item in items(node.get("environment"), "environment", notes)
+    ]
+    return replace(
+        request,
+        volumes=texts(node.get("volumes"), "volumes", notes),
+        variables=tuple(variable for variable in variables if variable),
+    )
+
+
+def _docker_variable(node: Node, notes: Notes) -> tuple[str, str | None] | None:
+    match node:
+        case Scalar(text=name) if not is_null(node):
+            return name, None
+        case ListNode(items=(Scalar(text=name), Scalar() as value)):
+            return name, as_text(value)
+    notes.error(
+        "bad-environment",
+        f"a variable must be `NAME` (copied from the caller) or `[NAME, value]`, not {what(node)}",
+        node.place,
+    )
+    return None
+
+
+def _in_place(key: Scalar, node: Node, directory: Path, notes: Notes) -> EnvironmentRequest:
+    request = EnvironmentRequest(key="environment", place=key.place)
+    if not isinstance(node, MapNode):
+        hint = '`environment: {python: "3.11", requirements: [numpy]}`, or name a file with `conda_env`'
+        notes.expected("`environment` must be a mapping", node, code="bad-environment", hint=hint)
+        return request
+    check_keys(node, IN_PLACE_KEYS, "`environment`", notes, strict=True)
+    python, requirements = node.get("python"), node.get("requirements")
+    if python is not None and not is_null(python):
+        request = replace(request, python=text(python, "python", notes))
+    if isinstance(requirements, Scalar) and not is_null(requirements):
+        return replace(request, path=_file("requirements", requirements, directory, notes))
+    return replace(request, requirements=texts(requirements, "requirements", notes))

@@ -1,0 +1,178 @@
+"""Single values out of nodes, each with its complaint; durations and amounts of memory; unknown keys."""
+
+from __future__ import annotations
+
+import re
+from math import isfinite
+from typing import TYPE_CHECKING, TypeVar
+
+from mlrun import yamlfile
+from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlrun.model import Place
+    from mlrun.project.notes import Notes
+    from mlrun.yamlfile import Node
+
+_DURATION = re.compile(
+    r"(?:(?P<days>\d+(?:\.\d+)?)d)?(?:(?P<hours>\d+(?:\.\d+)?)h)?(?:(?P<minutes>\d+(?:\.\d+)?)m(?:in)?)?"
+    r"(?:(?P<seconds>\d+(?:\.\d+)?)s?)?",
+    re.ASCII,
+)
+_UNIT_SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>b|[kmgt](?:b|ib?))?", re.ASCII)
+
+
+# --- units --------------------------------------------------------------------------------------------
+
+
+def seconds(text: str) -> float:
+    """A duration in seconds: `90`, `90s`, `15m`, `2h`, `1h30m`, `1d`. Raises ValueError for anything else."""
+    match = _DURATION.fullmatch(text.strip().lower())
+    total = sum(float(match[unit] or 0) * _UNIT_SECONDS[unit] for unit in _UNIT_SECONDS) if match else 0.0
+    if not 0 < total < float("inf"):
+        raise ValueError(f"not a duration: {text}")
+    return total
+
+
+def size_in_bytes(text: str) -> int:
+    """An amount of memory in bytes: `4GiB`, `4Gi`, `500MB`, `1000000`. Raises ValueError for anything else.
+
+    A bare `4G` is refused: Docker takes it for 4 × 2^30, Kubernetes for 4 × 10^9.
+    """
+    match = _SIZE.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(f"not an amount of memory: {text}")
+    unit = match["unit"] or "b"
+    size = float(match["number"]) * (1024 if "i" in unit else 1000) ** "bkmgt".index(unit[0])
+    if not 1 <= size < float("inf"):
+        raise ValueError(f"not an amount of memory: {text}")
+    return int(size)
+
+
+# --- values -------------------------------------------------------------------------------------------
+
+_Value = TypeVar("_Value")
+
+
+def optional(
+    node: Node | None, convert: Callable[[Node, Notes], _Value | None], notes: Notes
+) -> _Value | None:
+    """The node's value, None where there is none."""
+    return None if node is None or is_null(node) else convert(node, notes)
+
+
+def text(node: Node, key: str, notes: Notes) -> str:
+    """A scalar as written: `3.10` stays `3.10`."""
+    if isinstance(node, Scalar) and not is_null(node):
+        return node.text
+    notes.expected(f"`{key}` must be text", node, code="not-text")
+    return ""
+
+
+def items(node: Node | None, key: str, notes: Notes) -> tuple[Node, ...]:
+    """A list's nodes; an absent list is empty."""
+    if node is None or is_null(node):
+        return ()
+    if isinstance(node, ListNode):
+        return node.items
+    hint = f"`{key}: [{yamlfile.quoted(node.text)}]`" if isinstance(node, Scalar) else None
+    notes.expected(
+        f"`{key}` must be a list", node, code="not-a-list", hint=unquoted_placeholder(node) or hint
+    )
+    return ()
+
+
+def texts(node: Node | None, key: str, notes: Notes) -> tuple[str, ...]:
+    """A list of texts."""
+    return tuple(found for item in items(node, key, notes) if (found := text(item, key, notes)))
+
+
+def timeout(node: Node, notes: Notes) -> float | None:
+    """Seconds."""
+    try:
+        return seconds(written(node))
+    except ValueError:
+        hint = "for example `90`, `90s`, `15m`, `1h30m`, `1d`"
+        notes.expected("`timeout` must be a duration", node, code="bad-timeout", hint=hint)
+        return None
+
+
+def switch(key: str) -> Callable[[Node, Notes], bool | None]:
+    """A converter of `true` and `false`."""
+
+    def convert(node: Node, notes: Notes) -> bool | None:
+        if isinstance(node, Scalar) and node.kind == "bool":
+            return yamlfile.plain(node) is True
+        notes.expected(f"`{key}` must be `true` or `false`", node, code=f"bad-{key}")
+        return None
+
+    return convert
+
+
+def number(key: str) -> Callable[[Node, Notes], float | None]:
+    """A converter of finite numbers."""
+
+    def convert(node: Node, notes: Notes) -> float | None:
+        found = finite(as_text(node))
+        if found is None:
+            notes.expected(f"`{key}` must be a number", node, code="bad-constraint")
+        return found
+
+    return convert
+
+
+def finite(text: str) -> float | None:
+    """The finite number that a text is, if it is one."""
+    try:
+        found = float(text)
+    except ValueError:
+        return None
+    return found if isfinite(found) else None
+
+
+def written(node: Node) -> str:
+    """A scalar's text, nothing for anything else."""
+    return node.text if isinstance(node, Scalar) else ""
+
+
+def unquoted_placeholder(node: Node) -> str | None:
+    """A hint where this is `{data}`, which YAML takes for a mapping with one key and no value."""
+    if isinstance(node, MapNode) and len(node.entries) == 1 and is_null(node.entries[0][1]):
+        return f'a placeholder needs quotes: `"{{{node.entries[0][0].text}}}"`'
+    return None
+
+
+# --- keys ---------------------------------------------------------------------------------------------
+
+
+def check_keys(
+    node: MapNode,
+    known: Sequence[str],
+    where: str,
+    notes: Notes,
+    *,
+    essential: Sequence[str] = (),
+    strict: bool = False,
+) -> None:
+    """Unknown keys are let be, as in MLflow, unless they look like a slip for a known one.
+
+    It is an error where the key that is missed is `essential`, or in a mapping of ours alone (`strict`).
+    """
+    present = {key.text for key, _ in node.entries}
+    for key, _ in node.entries:
+        if key.text in known:
+            continue
+        near = closest(key.text, [name for name in known if name not in present])
+        hint = f"did you mean `{near}`?" if near else f"known keys: {', '.join(known)}"
+        if strict or near in essential:
+            notes.error("unknown-key", f"unknown key `{key.text}` in {where}", key.place, hint)
+        elif near:
+            notes.warn("unknown-key", f"unknown key `{key.text}` in {where} is ignored", key.place, hint)
+
+
+def key_place(node: MapNode, name: str) -> Place | None:
+    """Where a key stands."""
+    return next((key.place for key, _ in node.entries if key.text == name), None)

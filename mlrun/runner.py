@@ -1,0 +1,232 @@
+"""The story of a run, and the only file that knows its order.
+
+    take the source → read the project → resolve the request → open the record
+      → ensure the environment → describe the inputs → run → close the record
+
+Each step takes values and returns values. What a failure leaves behind is decided here: before the record
+is open, nothing; after it, a record that says what went wrong.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from mlrun import data, env, process, project, recording, resolve, source
+from mlrun.model import Job, Narrator
+from mlrun.recording import Prepared
+from mlrun.store import Store
+from mlrun.store.names import new_id, new_name
+from mlrun.value import replace, value
+from mlrun.views import record as record_view
+from mlrun.views import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlrun.env import Plan
+    from mlrun.files import Cache, Home, RunPaths
+    from mlrun.model import Caller, Environment, Finding, Outcome, RunRecord, RunRequest, RunSpec, Snapshot
+
+
+class Teller(Narrator, Protocol):
+    """Who tells a person how the run goes on: the rooms' events, and the runner's facts under a label."""
+
+    def fact(self, label: str, text: str) -> None:
+        """`source`, `wine  main 3f2a91c07`."""
+
+    def warn(self, finding: Finding) -> None:
+        """Something that a person should know and can live with."""
+
+    def output_begins(self) -> None:
+        """From here on the terminal is the program's."""
+
+    def output_ends(self) -> None:
+        """The program has ended."""
+
+    def close(self) -> None:
+        """Leave the terminal as it was."""
+
+
+@value
+class Stage:
+    """Where a run takes place: who asks, the folders of ours, who tells, and where the output goes.
+
+    `stdout` and `stderr` are file descriptors; `terminal` says whether they are one.
+    """
+
+    caller: Caller
+    home: Home
+    cache: Cache
+    teller: Teller
+    stdout: int = 1
+    stderr: int = 2
+    terminal: bool = False
+
+
+def plan(request: RunRequest, stage: Stage) -> tuple[Prepared, Plan]:
+    """What `run` would do; nothing is built, run or recorded (a git URL is fetched into the cache)."""
+    with _prepared(request, stage) as prepared:
+        snapshot = prepared.snapshot
+        return prepared, env.plan(
+            prepared.asked,
+            directory=snapshot.directory,
+            tree=snapshot.tree,
+            cache=stage.cache,
+            caller=stage.caller,
+        )
+
+
+def run(request: RunRequest, stage: Stage) -> RunRecord:
+    """Run a project and return its record, whatever the program's own exit code.
+
+    Raises MlrunError where mlrun cannot do its part; if the record was open by then, it says so too.
+    """
+    stage.home.prepare()
+    store = Store(stage.home, stage.teller)
+    with _prepared(request, stage) as prepared:
+        _warn(stage, prepared.findings)
+        stage.teller.fact("source", summary.source_line(prepared.name, prepared.snapshot))
+        record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=store)
+        with store.create(record):
+            try:
+                record, environment = _ready(record, prepared, store, stage)
+                before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
+                outcome = _execute(record, prepared, environment, store=store, stage=stage)
+                record = recording.with_outcome(record, outcome, prepared.spec)
+                record, findings = recording.close_record(
+                    record, prepared, outcome, before=before, store=store, caller=stage.caller
+                )
+                changed = env.changed(environment)
+                record = recording.with_warnings(record, changed)
+                store.save(record)
+            except BaseException as error:
+                store.save(recording.break_off(record, error))
+                raise
+        _warn(stage, (*findings, *changed))
+    return record
+
+
+@contextlib.contextmanager
+def _prepared(request: RunRequest, stage: Stage) -> Iterator[Prepared]:
+    """Source, project and request, understood; a checkout of ours goes when the run is over."""
+    stage.cache.prepare()
+    run_id = new_id()
+    snapshot = source.take(
+        request.target,
+        version=request.version,
+        isolated=request.isolated,
+        caller=stage.caller,
+        cache=stage.cache,
+        run_id=run_id,
+        narrator=stage.teller,
+    )
+    prepared = None
+    try:
+        understood = project.read(snapshot.directory)
+        prepared = Prepared(
+            run_id=run_id,
+            request=request,
+            snapshot=snapshot,
+            project=understood,
+            spec=resolve.resolve(understood, request, files=_Files(snapshot.directory, stage, run_id)),
+            asked=env.read(understood.environment, snapshot.directory, manager=request.env_manager),
+        )
+        yield prepared
+    finally:
+        # What a program wrote and no output declares would be lost with the checkout.
+        if prepared is None or not recording.left_behind(prepared, caller=stage.caller):
+            source.release(snapshot, cache=stage.cache)
+
+
+def _ready(
+    record: RunRecord, prepared: Prepared, store: Store, stage: Stage
+) -> tuple[RunRecord, Environment]:
+    """With the record open: the environment and the inputs, recorded before the program can change them."""
+    snapshot = prepared.snapshot
+    environment = env.ensure(
+        prepared.asked,
+        directory=snapshot.directory,
+        tree=snapshot.tree,
+        cache=stage.cache,
+        caller=stage.caller,
+        narrator=stage.teller,
+        refresh=prepared.request.refresh_environment,
+    )
+    stage.teller.fact("environment", summary.environment_line(environment))
+    _warn(stage, environment.findings)
+    inputs, findings = recording.inputs(prepared)
+    for artifact in inputs:
+        stage.teller.fact("input", record_view.artifact(artifact))
+    _warn(stage, findings)
+    record = recording.with_environment(replace(record, inputs=inputs), environment, store)
+    record = recording.with_warnings(record, findings)
+    store.save(record)
+    return record, environment
+
+
+def _execute(
+    record: RunRecord, prepared: Prepared, environment: Environment, *, store: Store, stage: Stage
+) -> Outcome:
+    """The program itself, which has the terminal until it ends."""
+    paths = store.home.run(record.id)
+    stage.teller.fact("command", prepared.shown_command)
+    stage.teller.output_begins()
+    outcome = process.run(
+        _job(prepared.spec, prepared.snapshot, environment, paths, caller=stage.caller, run_id=record.id),
+        stdout=stage.stdout,
+        stderr=stage.stderr,
+        terminal=stage.terminal,
+    )
+    stage.teller.output_ends()
+    return outcome
+
+
+def _warn(stage: Stage, findings: tuple[Finding, ...]) -> None:
+    for finding in findings:
+        stage.teller.warn(finding)
+
+
+def _job(
+    spec: RunSpec,
+    snapshot: Snapshot,
+    environment: Environment,
+    paths: RunPaths,
+    *,
+    caller: Caller,
+    run_id: str,
+) -> Job:
+    """The child's place: the caller's variables, over them the environment's, over both the project's."""
+    variables = dict(caller.variables)
+    for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
+        variables.pop(name, None)
+    # Into a pipe Python holds its output back; live output, and a log that no kill cuts, are worth more.
+    variables.setdefault("PYTHONUNBUFFERED", "1")
+    variables.update(environment.variables)
+    if environment.path:
+        variables["PATH"] = os.pathsep.join((*environment.path, variables.get("PATH", os.defpath)))
+    variables.update(spec.variables)
+    variables["MLRUN_RUN_ID"] = run_id
+    variables["MLRUN_METRICS"] = str(paths.metrics)
+    return Job(
+        argv=spec.argv, cwd=snapshot.directory, variables=variables, log=paths.log, timeout=spec.timeout
+    )
+
+
+class _Files:
+    """What `resolve` may know of the file system."""
+
+    def __init__(self, directory: Path, stage: Stage, run_id: str) -> None:
+        self.project_directory = str(directory)
+        self.caller_directory = stage.caller.directory
+        self._downloads = stage.cache.checkouts / f"{run_id}.downloads"
+        self._teller = stage.teller
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def download(self, url: str) -> str:
+        self._teller.say(f"downloading {source.without_credentials(url)}")
+        return str(data.download(url, self._downloads))

@@ -1,0 +1,301 @@
+"""What has been run: records and artifacts on disk, and an index to find them by.
+
+`record.json` of each run and the objects are the truth; the SQLite index can be made from them at any time.
+Writing a record costs two synced files and no database: readers take changes into the index (`notes`).
+Nothing of SQLite is imported before something is looked up.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from mlrun.errors import StoreError
+from mlrun.files import is_locked, remove_tree, sync_folder, try_lock, write_atomic
+from mlrun.model import Failure
+from mlrun.store import codec, notes
+from mlrun.store.alive import freed
+from mlrun.store.objects import Objects
+from mlrun.store.trouble import told
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import TracebackType
+
+    from mlrun.files import Home, RunPaths
+    from mlrun.model import Narrator, RunRecord, RunRow
+    from mlrun.store.garbage import Sizes
+    from mlrun.store.index import Index
+    from mlrun.store.query import Query
+
+__all__ = ["Lease", "Query", "Store"]
+
+_LOST = Failure(
+    code="lost",
+    message="the process that ran it is gone and left no result: it was killed, or the machine stopped",
+    hint="`mlrun logs` shows what the program had printed",
+)
+
+
+def __getattr__(name: str) -> object:
+    """`Query` comes with SQLite, so it is imported only by those who ask."""
+    if name == "Query":
+        from mlrun.store.query import Query
+
+        return Query
+    raise AttributeError(name)
+
+
+class Lease:
+    """Proof that the process of a run lives: the lock that it holds until closed, or until it dies."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor: int | None = descriptor
+
+    def close(self) -> None:
+        """Let go. A run that is still `running` then counts as lost."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+class _Silent:
+    def say(self, text: str) -> None:
+        pass
+
+    def progress(self, task: str, done: float | None) -> None:
+        pass
+
+
+class Store:
+    """The runs of one home.
+
+    `narrator` is told when the index is rebuilt, a record cannot be read, or a name in a query is unknown.
+    Whatever cannot be read or written is a StoreError.
+    """
+
+    def __init__(self, home: Home, narrator: Narrator | None = None) -> None:
+        self.home = home
+        self.objects = Objects(home)
+        self._narrator = narrator if narrator is not None else _Silent()
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def create(self, record: RunRecord) -> Lease:
+        """Open a run: its folder, its lock, its first record; keep the lease for as long as it runs.
+
+        Raises StoreError `run-exists`, `disk-full`, `store-not-writable`.
+        """
+        self.home.prepare()
+        paths = self.home.run(record.id)
+        with told(f"make {paths.root}"):
+            if not paths.root.parent.is_dir():
+                paths.root.parent.mkdir(exist_ok=True)
+                sync_folder(self.home.runs)
+            try:
+                paths.root.mkdir()
+            except FileExistsError:
+                raise StoreError(f"run {record.id} exists already", code="run-exists") from None
+            try:
+                return self._open(record, paths)
+            except BaseException:
+                remove_tree(paths.root, trash=self.home.trash)
+                raise
+
+    def _open(self, record: RunRecord, paths: RunPaths) -> Lease:
+        # The lock comes before the record: nobody can see a running run whose lock is not yet taken.
+        descriptor = os.open(paths.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            try_lock(descriptor)
+            self.save(record)
+            sync_folder(paths.root.parent)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return Lease(descriptor)
+
+    def save(self, record: RunRecord) -> None:
+        """Replace a run's record, whole or not at all, so that it survives a power cut.
+
+        Raises StoreError `disk-full`, `store-not-writable`, `no-such-run`.
+        """
+        paths = self.home.run(record.id)
+        if not paths.root.is_dir():
+            raise StoreError(f"the folder of run {record.id} is gone", code="no-such-run")
+        with told(f"write {paths.record}"), notes.noted(self.home, record.id):
+            write_atomic(paths.record, codec.encode(record), sync=True)
+
+    def remove(self, ids: Iterable[str]) -> None:
+        """Remove runs; what only they referred to stays until garbage is collected.
+
+        Raises StoreError `run-is-running`, before anything is removed, or `no-such-run`.
+        """
+        ids = tuple(ids)
+        for run_id in ids:
+            if not self.home.run(run_id).root.is_dir():
+                raise _no_such_run(run_id)
+            if is_locked(self.home.run(run_id).alive):
+                raise StoreError(
+                    f"run {run_id[:12]} is running",
+                    hint="end it first, or wait for it",
+                    code="run-is-running",
+                )
+        for run_id in ids:
+            root = self.home.run(run_id).root
+            with told(f"remove {root}"), notes.noted(self.home, run_id):
+                remove_tree(root, trash=self.home.trash)
+
+    def sweep(self) -> tuple[str, ...]:
+        """Mark as lost what is `running` without a living process; the ids of those.
+
+        Call it before showing runs. A store that cannot be written is left as it is; `query` and `load`
+        show its dead runs as lost all the same.
+        """
+        from mlrun.store.index import running
+
+        return tuple(run_id for run_id in self._index().use(running) if self._settle(run_id))
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def load(self, run_id: str) -> RunRecord:
+        """The record of a run, by its whole id.
+
+        Raises StoreError `no-such-run`, `corrupt-record`, `newer-record`.
+        """
+        record = self._read(run_id)
+        if record.status != "running":
+            return record
+        with freed(self.home.run(run_id).alive) as dead:
+            return self._buried(run_id) if dead else record
+
+    def find(self, name: str, *, project: str | None = None) -> str:
+        """The id of the run that is meant by an id, the start of one, a name, `latest`, or `latest~2`.
+
+        Of several runs of one name, the newest. Raises StoreError `no-such-run`, `ambiguous-run`.
+        """
+        from mlrun.store.find import find
+
+        if project is None and notes.is_id(name) and self.home.run(name).record.exists():
+            return name
+        return self._index().use(lambda connection: find(connection, name, project=project))
+
+    def query(self, query: Query, *, now: float | None = None) -> tuple[RunRow, ...]:
+        """The runs that a list shows; `now` (seconds since 1970) is what `2h` ago is counted from.
+
+        Raises UsageError where the query makes no sense.
+        """
+        from mlrun.store.query import select
+
+        moment = time.time() if now is None else now
+        say = self._narrator.say
+        return self._index().use(lambda connection: select(connection, query, now=moment, say=say))
+
+    def running(self) -> tuple[RunRecord, ...]:
+        """The records of the runs that go on now."""
+        from mlrun.store.index import running
+
+        found = []
+        for run_id in self._index().use(running):
+            with contextlib.suppress(StoreError):
+                found.append(self.load(run_id))
+        return tuple(record for record in found if record.status == "running")
+
+    # --- upkeep -------------------------------------------------------------------------------------
+
+    def rebuild(self) -> None:
+        """Make the index anew from the records."""
+        self._index().rebuild()
+
+    def collect_garbage(self) -> tuple[int, int]:
+        """Remove objects that nothing refers to, and leftovers; the objects removed, and their bytes."""
+        from mlrun.store import garbage
+
+        self.home.prepare()
+        with told(f"clean {self.home.root}"):
+            return garbage.collect(self.home)
+
+    def usage(self) -> Sizes:
+        """What the store takes on disk."""
+        from mlrun.store import garbage
+
+        return garbage.sizes(self.home)
+
+    # --- parts --------------------------------------------------------------------------------------
+
+    def _index(self) -> Index:
+        from mlrun.store.index import Index
+
+        return Index(self.home, read=self._read, narrator=self._narrator)
+
+    def _read(self, run_id: str) -> RunRecord:
+        path = self.home.run(run_id).record
+        try:
+            with told(f"read {path}"):
+                data = path.read_bytes()
+        except StoreError as error:
+            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
+                raise _no_such_run(run_id) from None
+            raise
+        record = codec.decode(data, file=str(path))
+        if record.id != run_id:
+            raise StoreError(f"{path} is the record of another run, {record.id}", code="corrupt-record")
+        return record
+
+    def _settle(self, run_id: str) -> bool:
+        """Look after a run that the index holds for running; whether it is lost."""
+        with freed(self.home.run(run_id).alive) as dead:
+            if not dead:
+                return False
+            with contextlib.suppress(StoreError):
+                if self._buried(run_id).status == "lost":
+                    return True
+            # The record is gone, unreadable, or says otherwise: the index is behind, however it came to be.
+            with contextlib.suppress(OSError), notes.noted(self.home, run_id):
+                pass
+            return False
+
+    def _buried(self, run_id: str) -> RunRecord:
+        """The record of a run whose process is gone, marked as lost if it still says `running`.
+
+        The lock is held, so the record is what that process last wrote, and nobody else marks it.
+        """
+        record = self._read(run_id)
+        if record.status != "running":
+            return record
+        lost = _as_lost(record, self.home.run(run_id))
+        with contextlib.suppress(StoreError):
+            self.save(lost)
+        return lost
+
+
+def _as_lost(record: RunRecord, paths: RunPaths) -> RunRecord:
+    """It ended, as far as anyone can tell, when it last wrote something."""
+    seen = []
+    for path in (paths.record, paths.log, paths.metrics):
+        with contextlib.suppress(OSError):
+            seen.append(path.stat().st_mtime)
+    ended_at = _utc(max(seen)) if seen else None
+    return replace(record, status="lost", ended_at=ended_at, error=_LOST)
+
+
+def _utc(seconds: float) -> str:
+    whole, fraction = divmod(round(seconds * 1000), 1000)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:03d}Z"
+
+
+def _no_such_run(run_id: str) -> StoreError:
+    return StoreError(f"there is no run {run_id}", hint="`mlrun runs` lists them", code="no-such-run")

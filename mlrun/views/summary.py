@@ -1,0 +1,77 @@
+"""The few lines around a run: what is going to run, how it ended, what to type next."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlrun.views import words
+
+if TYPE_CHECKING:
+    from mlrun.model import Environment, RunRecord, Snapshot
+
+_SHOWN = 8  # metrics or outputs; the rest is a command away
+
+
+def source_line(name: str, snapshot: Snapshot) -> str:
+    """What, which commit, and whether it differs."""
+    parts = [name]
+    if snapshot.url and snapshot.kind == "git":
+        parts.append(snapshot.url)
+    if snapshot.commit:
+        parts.append(f"{snapshot.branch or snapshot.version or 'detached'} {snapshot.commit[:9]}")
+    else:
+        parts.append(f"tree {snapshot.tree[:9]}")
+    if snapshot.dirty:
+        parts.append("with uncommitted changes")
+    return "  ".join(parts)
+
+
+def environment_line(environment: Environment) -> str:
+    """Kind, interpreter, packages, and whether it was there."""
+    parts: list[str] = [environment.kind]
+    if environment.python:
+        parts.append(f"Python {environment.python}")
+    if environment.packages:
+        parts.append(words.plural(len(environment.packages), "package"))
+    if environment.kind != "system":
+        built = f"built in {words.duration(environment.build_seconds)}"
+        parts.append("reused" if environment.reused else built)
+    return ", ".join(parts)
+
+
+def summary(record: RunRecord) -> list[tuple[str, str]]:
+    """Labels and texts, in the order to print them."""
+    lines: list[tuple[str, str]] = [(record.status, _ending(record))]
+    if record.metrics:
+        shown = [f"{metric.name} {words.number(metric.last)}" for metric in record.metrics[:_SHOWN]]
+        lines.append(("metrics", " · ".join(shown) + _more(len(record.metrics))))
+    if record.outputs:
+        shown = [f"{output.path} {words.size(output.size)}" for output in record.outputs[:_SHOWN]]
+        lines.append(("outputs", " · ".join(shown) + _more(len(record.outputs))))
+    lines.append(("run", f"{record.name}  {record.id[:12]}"))
+    lines.append(("next", _next(record)))
+    return lines
+
+
+def _ending(record: RunRecord) -> str:
+    parts = [f"in {words.duration(record.duration_s or 0.0)}"]
+    if record.exit_code:
+        parts.append(f"exit code {record.exit_code}")
+    if record.error:
+        parts.append(record.error.message)
+    return ", ".join(parts)
+
+
+def _more(count: int) -> str:
+    return f" · and {count - _SHOWN} more" if count > _SHOWN else ""
+
+
+def _next(record: RunRecord) -> str:
+    short = record.id[:8]
+    if record.status == "finished":
+        return (
+            f"mlrun get {short}"
+            if record.outputs and record.source and record.source.kind == "git"
+            else f"mlrun show {short}"
+        )
+    return f"mlrun logs {short}"

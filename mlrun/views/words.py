@@ -1,0 +1,55 @@
+"""Numbers, sizes, times and digests, as people read them."""
+
+from __future__ import annotations
+
+import time
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+
+
+def size(count: int) -> str:
+    """Bytes: `312 B`, `11.2 KiB`."""
+    value, unit = float(count), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{count} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def duration(seconds: float) -> str:
+    """`85 ms`, `3.2 s`, `4 min 05 s`, `2 h 07 min`."""
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min"
+
+
+def number(value: float) -> str:
+    """A metric or a parameter in at most six significant digits."""
+    return f"{value:.6g}"
+
+
+def short(digest: str) -> str:
+    """The start of a tagged digest, long enough to tell two apart by eye."""
+    tag, colon, rest = digest.partition(":")
+    return f"{tag}:{rest[:12]}" if colon else digest[:12]
+
+
+def local_time(utc_text: str) -> str:
+    """`2026-11-21T08:00:00.123Z` as `2026-11-21 09:00:00` in the reader's time zone; odd text unchanged."""
+    try:
+        import calendar
+
+        parsed = time.strptime(utc_text[:19], "%Y-%m-%dT%H:%M:%S")
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(calendar.timegm(parsed)))
+    except ValueError:
+        return utc_text
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 file`, `3 files`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

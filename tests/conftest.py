@@ -1,0 +1,82 @@
+"""Guards and fixtures for all tests: a home of their own, and an environment that no test may change."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlrun.files import Cache, Home
+from mlrun.model import Caller
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+class Quiet:
+    """A narrator that remembers."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+    def progress(self, task: str, done: float | None) -> None:
+        pass
+
+
+@pytest.fixture(autouse=True)
+def _same_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
+    """No test reaches the user's own store, asks a git password, or leaves a variable behind."""
+    monkeypatch.setenv("MLRUN_HOME", str(tmp_path_factory.getbasetemp() / "no-such-place" / "home"))
+    monkeypatch.setenv("GIT_TERMINAL_PROMPT", "0")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for name in ("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"):
+        monkeypatch.setenv(name, "Ada")
+    for name in ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"):
+        monkeypatch.setenv(name, "ada@example.org")
+    before = _variables()
+    yield
+    assert _variables() == before, "a test left the environment changed"
+
+
+def _variables() -> dict[str, str]:
+    """All of them, but the one in which pytest says what it is doing."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}  # noqa: TID251
+
+
+@pytest.fixture
+def hostile_path(tmp_path: Path) -> Path:
+    """A folder whose name breaks whatever does not quote."""
+    path = tmp_path / 'it\'s a "folder"\n= $(x) ü'
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    home = Home(tmp_path / "home")
+    home.prepare()
+    return home
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    cache = Cache(tmp_path / "cache")
+    cache.prepare()
+    return cache
+
+
+@pytest.fixture
+def caller(tmp_path: Path) -> Caller:
+    return Caller(directory=str(tmp_path), variables=dict(os.environ))  # noqa: TID251
+
+
+@pytest.fixture
+def narrator() -> Quiet:
+    return Quiet()

@@ -1,0 +1,372 @@
+"""Inputs and outputs: what a declaration finds, what a digest is of, what is told when it goes wrong."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import json
+import os
+import subprocess
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlrun import data, digest
+from mlrun.errors import ParameterError
+from mlrun.model import Artifact, DataSpec, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+def described(path: Path) -> data.Found:
+    return data.describe(path, shown=path.name, kind="data", declared=True)
+
+
+def manifest_of(path: Path) -> dict[str, object]:
+    found = described(path)
+    assert found.manifest is not None
+    assert digest.of_bytes(found.manifest) == found.artifact.digest
+    manifest: dict[str, object] = json.loads(found.manifest.decode("utf-8", "surrogatepass"))
+    return manifest
+
+
+def found_in(folder: Path, *patterns: str) -> list[str]:
+    specs = tuple(DataSpec(path=pattern) for pattern in patterns)
+    return [item.artifact.path for item in data.collect(specs, folder, required=False).found]
+
+
+# --- files --------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_its_content(hostile_path: Path) -> None:
+    file = hostile_path / "model.pkl"
+    file.write_bytes(b"weights")
+    found = data.describe(file, shown="model.pkl", kind="model", declared=True, parameter="m")
+    assert found == data.Found(
+        artifact=Artifact(
+            path="model.pkl",
+            kind="model",
+            digest=digest.of_bytes(b"weights"),
+            size=7,
+            files=1,
+            parameter="m",
+        ),
+        contents=((digest.of_bytes(b"weights"), file),),
+    )
+
+
+def test_a_link_to_a_file_is_the_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "b").symlink_to("a")
+    assert described(tmp_path / "b").artifact.digest == digest.of_bytes(b"a")
+
+
+def test_what_is_missing_has_no_digest_and_a_finding(tmp_path: Path) -> None:
+    found = described(tmp_path / "a")
+    assert (found.artifact.digest, found.contents) == (None, ())
+    assert [it.message for it in found.findings] == ["`a` has no digest: No such file or directory"]
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    assert [it.message for it in described(tmp_path / "a").findings] == [
+        "`a` has no digest: it is neither a file nor a folder"
+    ]
+
+
+def test_a_file_that_changes_all_the_time_has_no_digest(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    file.write_bytes(b"\0" * (64 << 20))
+    stop = threading.Event()
+
+    def disturb() -> None:
+        with open(file, "r+b", buffering=0) as writer:
+            while not stop.is_set():
+                writer.seek(0)
+                writer.write(os.urandom(1))
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        found = described(file)
+    finally:
+        stop.set()
+        thread.join()
+    assert [it.message for it in found.findings] == ["`a` has no digest: it changed while it was read"]
+    assert found.artifact.digest is None
+
+
+# --- folders ------------------------------------------------------------------------------------------
+
+
+def test_a_folder_is_its_manifest(hostile_path: Path) -> None:
+    (hostile_path / "b" / "c").mkdir(parents=True)
+    (hostile_path / "empty").mkdir()
+    (hostile_path / "b" / "c" / "x.txt").write_text("x")
+    (hostile_path / "a.sh").write_text("a")
+    (hostile_path / "a.sh").chmod(0o755)
+    (hostile_path / "link").symlink_to("a.sh")
+    found = described(hostile_path)
+    assert manifest_of(hostile_path) == {
+        "format": "mlrun/manifest/v1",
+        "entries": [
+            {"path": "a.sh", "mode": "100755", "size": 1, "digest": digest.of_bytes(b"a")},
+            {"path": "b/c/x.txt", "mode": "100644", "size": 1, "digest": digest.of_bytes(b"x")},
+            {"path": "empty", "mode": "040000"},
+            {"path": "link", "mode": "120000", "target": "a.sh"},
+        ],
+    }
+    assert (found.artifact.size, found.artifact.files, found.findings) == (2, 2, ())
+    assert [path.name for _, path in found.contents] == ["a.sh", "x.txt"]
+
+
+def test_the_same_content_is_the_same_digest_wherever_and_whenever(tmp_path: Path) -> None:
+    for name, order in (("one", "ab"), ("two", "ba")):
+        (tmp_path / name).mkdir()
+        for file in order:
+            (tmp_path / name / file).write_text(file)
+        os.utime(tmp_path / name / "a", (0, len(name) + ord(order[0])))
+    assert described(tmp_path / "one").artifact.digest == described(tmp_path / "two").artifact.digest
+
+
+def test_names_of_broken_bytes_and_links_to_nowhere_are_recorded(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    (folder / os.fsdecode(b"\xff")).write_text("x")
+    (folder / "loop").symlink_to("loop")
+    (folder / "up").symlink_to("../..")
+    (folder / "away").symlink_to("/etc/passwd")
+    found = described(folder)
+    entries = manifest_of(folder)["entries"]
+    assert isinstance(entries, list)
+    assert [entry["path"] for entry in entries] == ["away", "loop", "up", "\udcff"]
+    assert found.artifact.files == 1
+    assert [it.message for it in found.findings] == [
+        "what 2 links in `d` lead to is not recorded, such as `away`"
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "a").chmod(0)
+    assert [it.code for it in described(tmp_path).findings] == ["unreadable-file"]
+
+
+def test_pipes_in_a_folder_are_told_once(tmp_path: Path) -> None:
+    folder = tmp_path / "d"
+    folder.mkdir()
+    os.mkfifo(folder / "a")
+    os.mkfifo(folder / "b")
+    assert [it.message for it in described(folder).findings] == [
+        "2 files in `d` are not recorded, such as `a`: it is neither a file nor a folder"
+    ]
+
+
+def test_an_empty_folder_has_a_digest(tmp_path: Path) -> None:
+    assert manifest_of(tmp_path) == {"format": "mlrun/manifest/v1", "entries": []}
+
+
+def test_a_folder_deeper_than_python_recurses_is_described(tmp_path: Path) -> None:
+    top = tmp_path / "top"
+    top.mkdir()
+    deepest = os.open(top, os.O_RDONLY)
+    for _ in range(1500):
+        os.mkdir("d", dir_fd=deepest)
+        deeper = os.open("d", os.O_RDONLY, dir_fd=deepest)
+        os.close(deepest)
+        deepest = deeper
+    os.close(deepest)
+    try:
+        assert manifest_of(top)["entries"] == [{"path": "/".join("d" * 1500), "mode": "040000"}]
+    finally:
+        subprocess.run(["rm", "-rf", top], check=True)  # neither Python nor pytest can remove it
+
+
+# --- declarations -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    for name in ("a.csv", "b.csv", ".hidden.csv", "plots/x.png", "plots/deep/y.png", "plots/.cache/z.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("patterns", "paths"),
+    [
+        (["a.csv"], ["a.csv"]),
+        (["./plots/../a.csv"], ["a.csv"]),
+        (["plots/"], ["plots"]),
+        (["plots"], ["plots"]),
+        (["*.csv"], ["a.csv", "b.csv"]),
+        (["?.csv"], ["a.csv", "b.csv"]),
+        (["[!b].csv"], ["a.csv"]),
+        (["[a-b].csv"], ["a.csv", "b.csv"]),
+        ([".*.csv"], [".hidden.csv"]),
+        (["*/*.png"], ["plots/x.png"]),
+        (["plots/*"], ["plots/deep", "plots/x.png"]),
+        (["**/*.png"], ["plots/deep/y.png", "plots/x.png"]),
+        (["plots/**"], ["plots/deep/y.png", "plots/x.png"]),
+        (["**"], ["a.csv", "b.csv", "plots/deep/y.png", "plots/x.png"]),
+        (["*.csv", "a.csv"], ["a.csv", "b.csv"]),
+        (["no.csv", "*.no", "", "[", "*["], []),
+        (["**/**/**/**/**/**/**/**/*.png"], ["plots/deep/y.png", "plots/x.png"]),
+    ],
+)
+def test_a_declaration_finds(tree: Path, patterns: list[str], paths: list[str]) -> None:
+    assert found_in(tree, *[pattern for pattern in patterns if pattern]) == paths
+
+
+def test_a_name_with_letters_of_a_pattern_is_taken_by_its_word(tree: Path) -> None:
+    (tree / "[a].csv").write_text("x")
+    (tree / "*").write_text("x")
+    assert found_in(tree, "[a].csv") == ["[a].csv"]
+    assert found_in(tree, "*") == ["*"]
+
+
+def test_what_lies_outside_is_told_by_its_absolute_path(tree: Path) -> None:
+    assert found_in(tree / "plots", "../a.csv", str(tree / "b*")) == [
+        str(tree / "a.csv"),
+        str(tree / "b.csv"),
+    ]
+    assert found_in(tree, str(tree / "a.csv")) == ["a.csv"]
+
+
+def test_a_declaration_by_word_gives_its_kind_before_a_pattern(tree: Path) -> None:
+    specs = (DataSpec(path="*.csv"), DataSpec(path="a.csv", kind="metrics"))
+    found = data.collect(specs, tree, required=True).found
+    assert {item.artifact.path: item.artifact.kind for item in found} == {"a.csv": "metrics", "b.csv": "file"}
+
+
+def test_links_that_go_round_do_not_keep_a_pattern_busy(tree: Path) -> None:
+    (tree / "one").symlink_to(".")
+    (tree / "two").symlink_to(".")
+    assert found_in(tree, "**/a.csv") == ["a.csv"]
+
+
+def test_what_is_required_and_missing_is_an_error_with_its_place(tree: Path) -> None:
+    place = Place(file="MLproject", line=7)
+    specs = (DataSpec(path="model.pkl", place=place), DataSpec(path="*.no"), DataSpec(path="no/"))
+    findings = data.collect(specs, tree, required=True).findings
+    assert [(it.level, it.code, it.message) for it in findings] == [
+        ("error", "missing-output", "output `model.pkl` was not written"),
+        ("error", "missing-output", "output `no/` was not written"),
+        ("error", "missing-output", "output `*.no` was not written"),
+    ]
+    assert findings[0].place == place
+    assert data.collect(specs, tree, required=False).findings == ()
+    assert [it.message for it in data.collect(specs[:1], tree, required=True, role="input").findings] == [
+        "input `model.pkl` is not there"
+    ]
+
+
+def test_what_was_noticed_of_an_output_has_the_place_of_its_declaration(tree: Path) -> None:
+    os.mkfifo(tree / "pipe")
+    place = Place(file="MLproject", line=7)
+    findings = data.collect((DataSpec(path="pipe", place=place),), tree, required=True).findings
+    assert [(it.code, it.place) for it in findings] == [("unreadable-file", place)]
+
+
+# --- downloads ----------------------------------------------------------------------------------------
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    seen: list[tuple[str, str | None]]
+
+    def do_GET(self) -> None:
+        self.seen.append((self.path, self.headers["Authorization"]))
+        path = self.path.partition("?")[0]
+        if path.startswith("/to/"):
+            self.send_response(302)
+            self.send_header("Location", base64.urlsafe_b64decode(path[4:]).decode())
+            self.end_headers()
+        elif path == "/cut":
+            self.send_response(200)
+            self.send_header("Content-Length", "100")
+            self.end_headers()
+            self.wfile.write(b"half")
+        elif path == "/no":
+            self.send_error(404)
+        else:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"content")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  its name in http.server
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    _Handler.seen = []
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def redirect(url: str) -> str:
+    return "/to/" + base64.urlsafe_b64encode(url.encode()).decode()
+
+
+def failure(url: str, folder: Path) -> str:
+    with pytest.raises(ParameterError) as caught:
+        data.download(url, folder)
+    assert caught.value.code == "download-failed"
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
+    return caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/in.csv", "in.csv"),
+        ("/a%20b.csv?key=1#x", "a b.csv"),
+        ("/", "download"),
+        ("/..", "download"),
+        ("/a/..%2f..%2fetc%2fpasswd", ".._.._etc_passwd"),
+        ("/a%0Ab", "a_b"),
+    ],
+)
+def test_a_download_bears_the_last_name_of_its_url(server: str, tmp_path: Path, path: str, name: str) -> None:
+    file = data.download(server + path, tmp_path)
+    assert (file.name, file.read_bytes(), file.parent.parent) == (name, b"content", tmp_path)
+
+
+def test_two_urls_of_one_name_do_not_meet(server: str, tmp_path: Path) -> None:
+    assert data.download(f"{server}/1/in.csv", tmp_path) != data.download(f"{server}/2/in.csv", tmp_path)
+
+
+def test_a_redirect_is_followed_without_the_credentials(server: str, tmp_path: Path) -> None:
+    url = server.replace("://", "://ada:p%40w@") + redirect("/in.csv")
+    assert data.download(url, tmp_path).read_bytes() == b"content"
+    assert [authorization for _, authorization in _Handler.seen] == [
+        "Basic " + base64.b64encode(b"ada:p@w").decode(),
+        None,
+    ]
+
+
+@pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://127.0.0.1/x"])
+def test_a_redirect_to_another_scheme_is_refused(server: str, tmp_path: Path, target: str) -> None:
+    assert "redirect" in failure(server + redirect(target), tmp_path).lower()
+
+
+def test_a_failed_download_leaves_nothing_and_tells_no_credentials(server: str, tmp_path: Path) -> None:
+    host = server.removeprefix("http://")
+    assert failure(f"http://ada:pw@{host}/no?key=secret", tmp_path) == (
+        f"cannot download http://***@{host}/no?…: HTTP 404, Not Found"
+    )
+    assert failure(f"{server}/cut", tmp_path).endswith("/cut: it broke off after 4 of 100 bytes")
+    assert "Connection refused" in failure("http://127.0.0.1:1/x", tmp_path)
+    assert failure("http://[::1/x", tmp_path).startswith("cannot download http://[::1/x: ")
+    assert failure("http://a b/x", tmp_path).startswith("cannot download ")
+    assert failure("file:///etc/passwd", tmp_path).startswith("cannot download ")
