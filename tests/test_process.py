@@ -120,6 +120,25 @@ def test_a_tool_dies_of_a_closed_pipe_as_usual() -> None:
     assert sh("yes | head -n 1; kill -PIPE $$").exit_code == 128 + signal.SIGPIPE
 
 
+def test_an_interruption_while_a_tool_starts_ends_the_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    pids: list[int] = []
+    really = os.posix_spawn
+
+    def spawn_and_interrupt(*given: Any, **options: Any) -> int:
+        pid = really(*given, **options)
+        pids.append(pid)
+        os.kill(os.getpid(), signal.SIGINT)
+        return pid
+
+    monkeypatch.setattr(os, "posix_spawn", spawn_and_interrupt)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        sh("exec sleep 1000")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(pids[0], 0)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
 # --- programs, called from this process ---------------------------------------------------------------
 
 

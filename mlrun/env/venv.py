@@ -192,8 +192,8 @@ class _Build:
         self.narrator.say(f"building environment: Python {interpreter.version}, {wanted}")
         tool = uv.prepare(self.asked, self.site)
         scratch = self.shelf.scratch(self.request)
-        scratch.mkdir(parents=True, mode=0o700)
         try:
+            scratch.mkdir(parents=True, mode=0o700)
             self.narrator.progress("resolving", None)
             resolved = resolution.resolve(self.asked, self.site, tool, interpreter, scratch)
             found = (*findings, *resolved.findings)

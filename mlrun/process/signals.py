@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType, TracebackType
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -47,6 +49,36 @@ class Signals:
             return os.read(self.descriptor, 4096)
         except BlockingIOError:
             return b""
+
+
+class Held:
+    """From its making to `release`, signals that would interrupt us wait, and then act as they would have.
+
+    Without it an interruption could fall between a child's birth and our knowing its number: nobody would
+    end that child. Only the main thread is ever interrupted; in another one this does nothing.
+    """
+
+    def __init__(self) -> None:
+        self._came: list[tuple[int, FrameType | None]] = []
+        self._previous: dict[int, Callable[[int, FrameType | None], object]] = {}
+        with contextlib.suppress(ValueError):  # not the main thread
+            for number in _ENDING:
+                handler = signal.getsignal(number)
+                if callable(handler):
+                    self._previous[number] = handler
+                    signal.signal(number, self._note)
+
+    def release(self) -> None:
+        """Raises what a signal's own handler raises, if one came. A second call does nothing."""
+        previous, self._previous = self._previous, {}
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        came, self._came = self._came, []
+        for number, frame in came:
+            previous[number](number, frame)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._came.append((number, frame))
 
 
 def stop_ourselves(*, with_our_group: bool) -> None:

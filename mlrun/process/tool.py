@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mlrun.errors import ProcessError
+from mlrun.process.signals import Held
 from mlrun.process.spawn import NOTHING, exit_code, spawn
 from mlrun.value import value
 
@@ -54,9 +55,11 @@ def capture(
     `not-executable`, `no-such-folder`) or does not end within `timeout` seconds (`tool-timeout`).
     """
     talk = _Conversation(stdin, on_stderr)
+    held = Held()
     try:
         pid = spawn(argv, variables=variables, cwd=cwd, streams=talk.theirs)
         try:
+            held.release()
             talk.hold(timeout)
             _, status = os.waitpid(pid, 0)
         except BaseException:
@@ -68,6 +71,7 @@ def capture(
         ) from None
     finally:
         talk.close()
+        held.release()
     return Captured(exit_code=exit_code(status), stdout=bytes(talk.stdout), stderr=bytes(talk.stderr))
 
 
