@@ -120,7 +120,8 @@ class EnvironmentRequest:
     `key` is the MLproject key that said so, or None where no key did (then the environment is inferred
     from the files that lie in the project). `path` is the file it names, relative to the project.
     `python` and `requirements` are those of an environment written in place; `image`, `volumes` and
-    `variables` those of `docker_env`.
+    `variables` those of `docker_env`, as are `build` (the folder of a build's context) and `dockerfile`,
+    both relative to the project.
     """
 
     key: Literal["python_env", "conda_env", "docker_env", "environment"] | None = None
@@ -128,6 +129,8 @@ class EnvironmentRequest:
     python: str | None = None
     requirements: tuple[str, ...] = ()
     image: str | None = None
+    build: str | None = None
+    dockerfile: str | None = None
     volumes: tuple[str, ...] = ()
     variables: tuple[tuple[str, str | None], ...] = ()
     place: Place | None = None
@@ -161,7 +164,11 @@ class Caller:
 
 @value
 class RunRequest:
-    """What the user asked. `timeout` is in seconds; parameters are (name, text) in the order given."""
+    """What the user asked. `timeout` is in seconds; parameters are (name, text) in the order given.
+
+    `as_of` is `auto`, `now`, `commit` or a date: the day whose packages are to be installed.
+    `docker_args` are those of `docker run`, by name, with their value if they have one.
+    """
 
     target: str
     version: str | None = None
@@ -175,6 +182,10 @@ class RunRequest:
     strict: bool = False
     isolated: bool = False
     refresh_environment: bool = False
+    as_of: str = "auto"
+    docker_args: tuple[tuple[str, str | None], ...] = ()
+    build_image: bool = False
+    skip_image_build: bool = False
 
 
 @value
@@ -256,13 +267,25 @@ class Package:
 
 
 @value
+class Image:
+    """A container image: its name as asked for, its id on this engine, its digest in a registry if any."""
+
+    name: str
+    id: str
+    platform: str
+    digest: str | None = None
+
+
+@value
 class Environment:
     """A built place, and how to enter it: put `path` before PATH and set `variables`.
 
     `asked` is a few words of what the project wanted (`python_env.yaml: python 3.10.12, 4 requirements`)
     and `python_asked` the interpreter it named; `python` is the version used. `lock` is the file from
-    which the environment can be built again (`lock_kind`: `pylock.toml`), None for `system`.
-    `resolved_at` is when its dependencies were resolved, UTC.
+    which the environment can be built again (`lock_kind`: `pylock.toml`, `conda-explicit`), None for
+    `system` and for an image that was only pulled. `resolved_at` is when its dependencies were resolved,
+    UTC; `as_of` the day whose packages count, and `as_of_why` who chose it. `adaptations` say, a sentence
+    each, what was done that the project does not ask for.
     """
 
     kind: EnvKind
@@ -278,6 +301,10 @@ class Environment:
     lock_digest: Digest | None = None
     lock_kind: str | None = None
     resolved_at: str | None = None
+    as_of: str | None = None
+    as_of_why: str | None = None
+    adaptations: tuple[str, ...] = ()
+    image: Image | None = None
     packages: tuple[Package, ...] = ()
     reused: bool = False
     build_seconds: float = 0.0
@@ -396,6 +423,9 @@ class EnvironmentFacts:
     lock_kind: str | None = None
     resolved_at: str | None = None
     as_of: str | None = None
+    as_of_why: str | None = None
+    adaptations: tuple[str, ...] = ()
+    image: Image | None = None
     reused: bool = False
     build_seconds: float = 0.0
     packages: tuple[Package, ...] = ()

@@ -76,6 +76,7 @@ def plan(request: RunRequest, stage: Stage) -> tuple[Prepared, Plan]:
             tree=snapshot.tree,
             cache=stage.cache,
             caller=stage.caller,
+            day=_day(prepared, stage),
         )
 
 
@@ -132,7 +133,13 @@ def _prepared(request: RunRequest, stage: Stage) -> Iterator[Prepared]:
             snapshot=snapshot,
             project=understood,
             spec=resolve.resolve(understood, request, files=_Files(snapshot.directory, stage, run_id)),
-            asked=env.read(understood.environment, snapshot.directory, manager=request.env_manager),
+            asked=env.read(
+                understood.environment,
+                snapshot.directory,
+                manager=request.env_manager,
+                root=snapshot.root,
+                caller=stage.caller,
+            ),
         )
         yield prepared
     finally:
@@ -154,6 +161,7 @@ def _ready(
         caller=stage.caller,
         narrator=stage.teller,
         refresh=prepared.request.refresh_environment,
+        day=_day(prepared, stage),
     )
     stage.teller.fact("environment", summary.environment_line(environment))
     _warn(stage, environment.findings)
@@ -167,6 +175,16 @@ def _ready(
     return record, environment
 
 
+def _day(prepared: Prepared, stage: Stage) -> env.Day:
+    """Whose packages: only what is pinned to a commit, or asked to be, is taken to its commit's day."""
+    request, snapshot = prepared.request, prepared.snapshot
+    pinned = snapshot.kind == "git" or request.version is not None
+    if request.as_of == "now" or (request.as_of == "auto" and not pinned):
+        return env.NOW
+    committed_at = source.committed_at(snapshot, caller=stage.caller)
+    return env.choose_day(prepared.asked, request.as_of, committed_at=committed_at)
+
+
 def _execute(
     record: RunRecord, prepared: Prepared, environment: Environment, *, store: Store, stage: Stage
 ) -> Outcome:
@@ -174,14 +192,40 @@ def _execute(
     paths = store.home.run(record.id)
     stage.teller.fact("command", prepared.shown_command)
     stage.teller.output_begins()
-    outcome = process.run(
-        _job(prepared.spec, prepared.snapshot, environment, paths, caller=stage.caller, run_id=record.id),
-        stdout=stage.stdout,
-        stderr=stage.stderr,
-        terminal=stage.terminal,
-    )
+    visit = _visit(prepared, paths, stage)
+    job = _job(prepared.spec, prepared.snapshot, environment, paths, caller=stage.caller, run_id=record.id)
+    try:
+        outcome = process.run(
+            env.enter(environment, job, visit),
+            stdout=stage.stdout,
+            stderr=stage.stderr,
+            terminal=stage.terminal,
+        )
+    finally:
+        env.leave(environment, visit)
     stage.teller.output_ends()
     return outcome
+
+
+def _visit(prepared: Prepared, paths: RunPaths, stage: Stage) -> env.Visit:
+    """What gets into a container: what the project declares, and what is ours; nothing of the caller's."""
+    snapshot, request = prepared.snapshot, prepared.request
+    ours = (("MLRUN_RUN_ID", prepared.run_id), ("MLRUN_METRICS", str(paths.metrics)))
+    return env.Visit(
+        run_id=prepared.run_id,
+        name=prepared.name,
+        tree=snapshot.tree,
+        root=snapshot.root,
+        directory=snapshot.directory,
+        run_folder=paths.root,
+        caller=stage.caller,
+        cache=stage.cache,
+        variables=(*prepared.spec.variables, *ours),
+        resources=prepared.spec.resources,
+        arguments=request.docker_args,
+        build_image=request.build_image,
+        skip_image_build=request.skip_image_build,
+    )
 
 
 def _warn(stage: Stage, findings: tuple[Finding, ...]) -> None:

@@ -91,6 +91,10 @@ def request_of(options: RunOptions, directory: str) -> RunRequest:
         strict=options.strict,
         isolated=options.isolated,
         refresh_environment=options.refresh_env,
+        as_of=options.as_of,
+        docker_args=_flags(options.docker_args),
+        build_image=options.build_image,
+        skip_image_build=options.skip_image_build,
     )
     if options.params_file is not None:
         request = replace(request, file_parameters=_file_parameters(options.params_file, directory))
@@ -105,6 +109,17 @@ def _pairs(words: tuple[str, ...], flag: str) -> tuple[tuple[str, str], ...]:
             raise UsageError(f"`{flag} {word}`: expected NAME=VALUE", hint=f"`{flag} {name or 'NAME'}=VALUE`")
         pairs.append((name, value))
     return tuple(pairs)
+
+
+def _flags(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:
+    """`NAME` or `NAME=VALUE`, with or without the dashes that `docker run` wants."""
+    flags = []
+    for word in words:
+        name, equals, value = word.lstrip("-").partition("=")
+        if not name:
+            raise UsageError(f"`--docker-args {word}`: expected NAME or NAME=VALUE", hint="`-A memory=2g`")
+        flags.append((name, value if equals else None))
+    return tuple(flags)
 
 
 def _seconds(text: str) -> float:

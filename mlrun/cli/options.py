@@ -23,6 +23,10 @@ class RunOptions:
     strict: bool = False
     isolated: bool = False
     refresh_env: bool = False
+    as_of: str = "auto"
+    docker_args: tuple[str, ...] = ()
+    build_image: bool = False
+    skip_image_build: bool = False
     dry_run: bool = False
     as_json: bool = False
     quiet: bool = False
@@ -41,16 +45,26 @@ VALUES = {
     "--timeout": "timeout",
     "-b": "backend",
     "--backend": "backend",
+    "--as-of": "as_of",
 }
 """Options that take one value, and the field it goes to."""
 
-REPEATED = {"-P": "param", "--param": "param", "--param-list": "param", "--tag": "tag"}
+REPEATED = {
+    "-P": "param",
+    "--param": "param",
+    "--param-list": "param",
+    "--tag": "tag",
+    "-A": "docker_args",
+    "--docker-args": "docker_args",
+}
 """Options that may be given again and again."""
 
 SWITCHES = {
     "--strict": "strict",
     "--isolated": "isolated",
     "--refresh-env": "refresh_env",
+    "--build-image": "build_image",
+    "--skip-image-build": "skip_image_build",
     "--dry-run": "dry_run",
     "--json": "as_json",
     "-q": "quiet",

@@ -40,7 +40,7 @@ def run_command(  # one argument an option: typer reads them from here
         typer.Option(
             "--env-manager",
             metavar="KIND",
-            help="venv (also: virtualenv, uv) or system (also: local: the caller's own Python).",
+            help="auto, venv (also: virtualenv, uv), conda, docker, or system (also: local).",
         ),
     ] = None,
     name: Annotated[
@@ -73,6 +73,30 @@ def run_command(  # one argument an option: typer reads them from here
     refresh_env: Annotated[
         bool, typer.Option("--refresh-env", help="Resolve the dependencies anew.")
     ] = False,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of",
+            metavar="DAY",
+            help="Packages as they stood on a day: commit, now, or a date such as 2020-08-12. auto: the"
+            " commit's day for a git URL or -v REV without a lock, else now.",
+        ),
+    ] = "auto",
+    docker_args: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-A",
+            "--docker-args",
+            metavar="NAME[=VALUE]",
+            help="An option of `docker run`; may be given again.",
+        ),
+    ] = None,
+    build_image: Annotated[
+        bool, typer.Option("--build-image", help="Copy the project into an image instead of mounting it.")
+    ] = False,
+    skip_image_build: Annotated[
+        bool, typer.Option("--skip-image-build", help="Use the image of an earlier build as it is.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the plan (snapshot, command, environment) and do nothing."),
@@ -96,6 +120,8 @@ def run_command(  # one argument an option: typer reads them from here
       mlrun run . -e prepare.py --timeout 15m
       mlrun run https://github.com/mlflow/mlflow-example -P alpha=0.4
       mlrun run git@host:team/wine.git#models -v v1.2 --name baseline
+      mlrun run https://github.com/team/old-study --as-of 2019-06-01
+      mlrun run . --env-manager docker -A gpus=all
       mlrun run . --json > record.json
     """
     from mlrun.cli.execute import execute
@@ -116,6 +142,10 @@ def run_command(  # one argument an option: typer reads them from here
             strict=strict,
             isolated=isolated,
             refresh_env=refresh_env,
+            as_of=as_of,
+            docker_args=tuple(docker_args or ()),
+            build_image=build_image,
+            skip_image_build=skip_image_build,
             dry_run=dry_run,
             as_json=as_json,
             quiet=quiet,

@@ -9,53 +9,99 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, cast
 
-from mlrun.env.values import Asked, Collected, Entry, Plan, Site
+from mlrun.env.values import NOW, Asked, Collected, Container, Day, Entry, Plan, Site, Visit
+from mlrun.errors import UsageError
 from mlrun.model import Finding
+from mlrun.value import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.env.values import Builder
     from mlrun.files import Cache
-    from mlrun.model import Caller, Digest, Environment, EnvironmentRequest, EnvKind, Narrator
+    from mlrun.model import Caller, Digest, Environment, EnvironmentRequest, EnvKind, Job, Narrator
 
 __all__ = [
-    "Asked", "Collected", "Entry", "Plan",
-    "changed", "collect_garbage", "ensure", "find", "listing", "plan", "read", "remove",
+    "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
+    "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave", "listing", "plan",
+    "read", "remove",
 ]  # fmt: skip
 
-BUILDERS = {"venv": "mlrun.env.venv", "system": "mlrun.env.system"}
-MANAGERS: dict[str, EnvKind] = {
-    "auto": "venv",
+BUILDERS = {
+    "venv": "mlrun.env.venv",
+    "system": "mlrun.env.system",
+    "conda": "mlrun.env.conda",
+    "docker": "mlrun.env.docker",
+}
+MANAGERS: dict[str, EnvKind | None] = {
+    "auto": None,
     "venv": "venv",
     "virtualenv": "venv",
     "uv": "venv",
     "system": "system",
     "local": "system",
+    "conda": "conda",
+    "docker": "docker",
 }
 """Names for `--env-manager`, MLflow's among them."""
 
 
-def read(request: EnvironmentRequest, directory: Path, *, manager: str | None) -> Asked:
+def read(
+    request: EnvironmentRequest,
+    directory: Path,
+    *,
+    manager: str | None,
+    root: Path | None = None,
+    caller: Caller | None = None,
+) -> Asked:
     """What the project asks of its environment; nothing is resolved.
 
+    `root` is the top of the checkout, where files are looked for that the project's own folder lacks.
+    `caller` tells whether conda is at hand; without one, what it would build is read as for a venv.
     Raises UsageError for an unknown manager, ProjectError where a file is missing or makes no sense,
-    EnvironmentBuildError (`docker-not-yet`, `conda-not-yet`) for what cannot be built yet.
+    EnvironmentBuildError for what this kind of environment cannot give.
     """
     kind = _kind(request, manager)
     if kind == "system":
         return Asked(kind="system", summary="the caller's own environment")
+    if request.key == "docker_env":
+        from mlrun.env.docker import read_container
+
+        return read_container(request)
     from mlrun.env.asked import read_asked
 
-    return read_asked(request, directory)
+    if kind == "conda" or (kind is None and _conda_is_wanted(request, directory, caller)):
+        asked = read_asked(request, directory, root=root, translate=False)
+        if asked.conda is not None:
+            return replace(asked, kind="conda")
+        if kind == "conda":
+            raise UsageError(
+                f"`--env-manager conda` needs a conda file, and this project has none: {asked.summary}",
+                hint="`--env-manager venv` builds what it names",
+                code="no-conda-file",
+            )
+        return asked
+    asked = read_asked(request, directory, root=root, translate=True)
+    return replace(asked, kind="docker", container=Container()) if kind == "docker" else asked
 
 
-def plan(asked: Asked, *, directory: Path, tree: str, cache: Cache, caller: Caller) -> Plan:
+def choose_day(asked: Asked, wanted: str, *, committed_at: str | None) -> Day:
+    """The day whose packages are to be installed: `wanted` is `auto`, `now`, `commit` or a date.
+
+    `committed_at` is the date of the commit that runs, None where the source is not one commit. Raises
+    UsageError for what is no date, and for `commit` where there is none.
+    """
+    from mlrun.env.as_of import choose_day as chosen
+
+    return chosen(asked, wanted, committed_at=committed_at)
+
+
+def plan(asked: Asked, *, directory: Path, tree: str, cache: Cache, caller: Caller, day: Day = NOW) -> Plan:
     """What `ensure` would do: reuse or build, with what. Builds nothing and uses no network.
 
     Raises EnvironmentBuildError where no interpreter fits.
     """
-    site = Site(directory=directory, tree=tree, cache=cache, caller=caller)
+    site = Site(directory=directory, tree=tree, cache=cache, caller=caller, day=day)
     return _builder(asked.kind).plan(asked, site)
 
 
@@ -68,14 +114,32 @@ def ensure(
     caller: Caller,
     narrator: Narrator,
     refresh: bool = False,
+    day: Day = NOW,
 ) -> Environment:
-    """The environment for a project in `directory`, whose git tree id is `tree`.
+    """The environment for a project in `directory`, whose git tree id is `tree`, with packages of a `day`.
 
     With `refresh` it is resolved anew. Safe to call from many processes at once, and to kill.
     Raises EnvironmentBuildError.
     """
-    site = Site(directory=directory, tree=tree, cache=cache, caller=caller)
+    site = Site(directory=directory, tree=tree, cache=cache, caller=caller, day=day)
     return _builder(asked.kind).ensure(asked, site, narrator=narrator, refresh=refresh)
+
+
+def enter(environment: Environment, job: Job, visit: Visit) -> Job:
+    """The job as it is to be started so that it runs in the environment. Raises EnvironmentBuildError."""
+    if environment.kind != "docker":
+        return job
+    from mlrun.env.docker import enter as entered
+
+    return entered(environment, job, visit)
+
+
+def leave(environment: Environment, visit: Visit) -> None:
+    """After a job's end, whatever it was: nothing of it is left running."""
+    if environment.kind == "docker":
+        from mlrun.env.docker import leave as left
+
+        left(environment, visit)
 
 
 def changed(environment: Environment) -> tuple[Finding, ...]:
@@ -129,32 +193,26 @@ def _builder(kind: EnvKind) -> Builder:
     return cast("Builder", importlib.import_module(BUILDERS[kind]))
 
 
-def _kind(request: EnvironmentRequest, manager: str | None) -> EnvKind:
-    from mlrun.errors import EnvironmentBuildError
+def _kind(request: EnvironmentRequest, manager: str | None) -> EnvKind | None:
+    """The kind that was decided by hand or by the project; None where it depends on what there is."""
+    if manager is not None and manager not in MANAGERS:
+        from mlrun.yamlfile import closest
 
+        near = closest(manager, MANAGERS)
+        raise UsageError(
+            f"there is no environment manager `{manager}`; there are: {', '.join(MANAGERS)}",
+            hint=f"did you mean `{near}`?" if near else None,
+            code="unknown-env-manager",
+        )
     if request.key == "docker_env":  # as in MLflow, whatever the manager
-        raise EnvironmentBuildError(
-            "the project asks for a container (`docker_env`); containers come in a later release",
-            hint="name a `python_env` instead",
-            code="docker-not-yet",
-            place=request.place,
-        )
-    if manager is None:
-        return "venv"
-    if manager in MANAGERS:
-        return MANAGERS[manager]
-    if manager in ("docker", "conda"):
-        raise EnvironmentBuildError(
-            f"environments of the kind `{manager}` come in a later release",
-            hint="`--env-manager venv` builds from PyPI, `--env-manager system` uses what is there",
-            code=f"{manager}-not-yet",
-        )
-    from mlrun.errors import UsageError
-    from mlrun.yamlfile import closest
+        return "docker"
+    return MANAGERS[manager] if manager is not None else None
 
-    near = closest(manager, MANAGERS)
-    raise UsageError(
-        f"there is no environment manager `{manager}`; there are: {', '.join(MANAGERS)}",
-        hint=f"did you mean `{near}`?" if near else None,
-        code="unknown-env-manager",
-    )
+
+def _conda_is_wanted(request: EnvironmentRequest, directory: Path, caller: Caller | None) -> bool:
+    """Whether a conda file is to be built by conda: where a conda is at hand, and the file needs it."""
+    if caller is None or request.key not in (None, "conda_env", "environment"):
+        return False
+    from mlrun.env.conda import is_wanted
+
+    return is_wanted(request, directory, caller)

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mlrun.env.requirements import Gathered, add_item, read_file, read_text
-from mlrun.env.values import Asked, LocalProject, Requirement
+from mlrun.env.values import Asked, CondaAsked, LocalProject, Requirement
 from mlrun.env.versions import normal_python
 from mlrun.errors import ProjectError
 from mlrun.model import Finding, Place
@@ -40,10 +40,21 @@ class _Draft:
     lock: str | None = None
     manifest: str | None = None
     count: int = 0
+    adaptations: list[str] = field(default_factory=list)
+    conda: CondaAsked | None = None
+    exported: bool = False
 
 
-def read_asked(request: EnvironmentRequest, directory: Path) -> Asked:
-    """What the project asks of a virtual environment.
+def read_asked(
+    request: EnvironmentRequest,
+    directory: Path,
+    *,
+    root: Path | None = None,  # noqa: ARG001  to come
+    translate: bool = True,
+) -> Asked:
+    """What the project asks of a virtual environment; without `translate`, a conda file only as it stands.
+
+    `root` is the top of the checkout, for what the project's own folder lacks.
 
     Raises ProjectError where a file is missing or makes no sense, EnvironmentBuildError for what only another
     kind of environment can give.
@@ -59,7 +70,7 @@ def read_asked(request: EnvironmentRequest, directory: Path) -> Asked:
             "no-environment", "no environment is named and none found: using one without packages"
         )
         return _finished(nothing, directory, shown="no environment named")
-    draft = _reader_of(path, key=request.key)(path, directory)
+    draft = _reader_of(path, key=request.key, translate=translate)(path, directory)
     if request.python:
         draft.python, draft.python_from = normal_python(request.python, request.place), "MLproject"
     inferred = inferred and path not in MLFLOWS_OWN
@@ -102,14 +113,12 @@ def _is_manifest(directory: Path) -> bool:
     return "project" in values or "poetry" in values.get("tool", {})
 
 
-def _reader_of(path: str, *, key: str | None) -> Callable[[str, Path], _Draft]:
+def _reader_of(path: str, *, key: str | None, translate: bool) -> Callable[[str, Path], _Draft]:
     name = path.rpartition("/")[2].lower()
     if key == "python_env" or name == "python_env.yaml":
         return _python_env
-    if key == "conda_env":
-        return _conda
-    if name.endswith((".yaml", ".yml")):
-        return _conda
+    if key == "conda_env" or name.endswith((".yaml", ".yml")):
+        return _conda if translate else _conda_as_written
     if re.fullmatch(r"pylock(\.[^.]+)?\.toml", name):
         return _pylock
     named = {
@@ -143,12 +152,22 @@ def _conda(path: str, directory: Path) -> _Draft:
     return _environment_file(path, directory, conda=True)
 
 
-def _environment_file(path: str, directory: Path, *, conda: bool) -> _Draft:
+def _conda_as_written(path: str, directory: Path) -> _Draft:
+    return _environment_file(path, directory, conda=True, translate=False)
+
+
+def _environment_file(path: str, directory: Path, *, conda: bool, translate: bool = True) -> _Draft:
     from mlrun.env.environment_files import read_environment_file
 
-    found = read_environment_file(path, directory, conda=conda)
-    python_from = path if found.python else None
-    return _Draft(python=found.python, python_from=python_from, build=found.build, gathered=found.gathered)
+    found = read_environment_file(path, directory, conda=conda, translate=translate)
+    return _Draft(
+        python=found.python,
+        python_from=path if found.python else None,
+        build=found.build,
+        gathered=found.gathered,
+        adaptations=found.adaptations,
+        conda=found.conda_asked,
+    )
 
 
 def _requirements(path: str, directory: Path) -> _Draft:
@@ -284,6 +303,9 @@ def _finished(draft: _Draft, directory: Path, *, shown: str) -> Asked:
         manifest=draft.manifest,
         files=tuple(dict.fromkeys(gathered.files)),
         findings=tuple(gathered.findings),
+        adaptations=tuple(draft.adaptations),
+        exported=draft.exported,
+        conda=draft.conda,
     )
     return replace(asked, summary=f"{shown}: {_contents(asked, draft.count)}")
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from mlrun import yamlfile
 from mlrun.env.requirements import Gathered, add_item
-from mlrun.env.values import Requirement
+from mlrun.env.values import CondaAsked, Requirement
 from mlrun.env.versions import normal_python
 from mlrun.errors import EnvironmentBuildError, ProjectError
 from mlrun.value import draft, field
@@ -71,9 +71,13 @@ class EnvironmentFile:
     build: list[Requirement] = field(default_factory=list)
     gathered: Gathered = field(default_factory=Gathered)
     conda: list[Requirement] = field(default_factory=list)
+    adaptations: list[str] = field(default_factory=list)
+    conda_asked: CondaAsked | None = None
 
 
-def read_environment_file(path: str, directory: Path, *, conda: bool) -> EnvironmentFile:
+def read_environment_file(
+    path: str, directory: Path, *, conda: bool, translate: bool = True
+) -> EnvironmentFile:
     """Read one; `path` is relative to the project's `directory`. `conda` says which of the two it should be.
 
     Raises ProjectError where it is no such file, EnvironmentBuildError where it needs conda.
@@ -105,7 +109,8 @@ def read_environment_file(path: str, directory: Path, *, conda: bool) -> Environ
         found.build.append(Requirement(text=item.text.strip(), place=item.place))
     for key_name in ("dependencies", "pip"):
         _dependencies(root.get(key_name), directory, found, conda=conda and key_name == "dependencies")
-    _translate_conda(found, path)
+    if translate:
+        _translate_conda(found, path)
     return found
 
 

@@ -8,13 +8,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from mlrun.value import value
+from mlrun.model import Resources
+from mlrun.value import field, value
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.files import Cache
     from mlrun.model import Caller, Digest, Environment, EnvKind, Finding, Narrator, Package, Place
+
+
+@value
+class Day:
+    """The day whose packages are to be installed.
+
+    `as_of` is UTC text (`2020-08-12T09:00:00Z`), None for now; `why` says who chose it (`--as-of`, `the
+    commit's date`). `committed_at` is the commit's own date, where there is a commit.
+    """
+
+    as_of: str | None = None
+    why: str = "now"
+    committed_at: str | None = None
+
+
+NOW = Day()
 
 
 @value
@@ -40,13 +57,42 @@ class LocalProject:
 
 
 @value
+class CondaAsked:
+    """A conda environment file as it stands: match specs (`numpy=1.19`, `conda-forge::scipy`), channels in
+    their order, and the lines of its `pip:` section."""
+
+    path: str
+    specs: tuple[Requirement, ...] = ()
+    channels: tuple[str, ...] = ()
+    pip: tuple[Requirement, ...] = ()
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+@value
+class Container:
+    """What `docker_env` asks: an image, or a build; `volumes` and `variables` as written.
+
+    `image` is None where one is to be made from the environment that is asked beside it.
+    """
+
+    image: str | None = None
+    build: str | None = None
+    dockerfile: str | None = None
+    volumes: tuple[str, ...] = ()
+    variables: tuple[tuple[str, str | None], ...] = ()
+    place: Place | None = None
+
+
+@value
 class Asked:
     """What a project asks of its environment, read but not resolved.
 
     `python` is a version or a specifier (`3.10`, `>=3.9,<3.12`), None for any, and `python_from` says where
     it stands. `options` are those of requirement files, by their long names without dashes. `lock` is a lock
     to take instead of resolving (`pylock.toml`, `uv.lock`), `manifest` a `pyproject.toml` whose dependencies
-    count; both as paths relative to the project. `files` are all that were read.
+    count; both as paths relative to the project. `files` are all that were read. `adaptations` say, a
+    sentence each, where what is asked here is not what the project's file says (a conda package under its
+    PyPI name). `exported` is true for the list of a whole machine (`pip freeze`, `conda env export`).
     """
 
     kind: EnvKind
@@ -62,16 +108,48 @@ class Asked:
     manifest: str | None = None
     files: tuple[str, ...] = ()
     findings: tuple[Finding, ...] = ()
+    adaptations: tuple[str, ...] = ()
+    exported: bool = False
+    conda: CondaAsked | None = None
+    container: Container | None = None
 
 
 @value
 class Site:
-    """Where an environment is wanted: the project's folder, its git tree id, the cache, and who asks."""
+    """Where an environment is wanted: the project's folder, its git tree id, the cache, and who asks.
+
+    `day` is the one whose packages are to be installed.
+    """
 
     directory: Path
     tree: str
     cache: Cache
     caller: Caller
+    day: Day = NOW
+
+
+@value
+class Visit:
+    """What a container must know of the run that enters it.
+
+    `root` is the top of the checkout, `directory` the project's folder in it, `run_folder` the run's own,
+    which holds the metrics file; they are mounted at the same paths. `variables` are those that get in, and
+    nothing else does; `arguments` are those of `docker run`. `name` and `tree` label a built image.
+    """
+
+    run_id: str
+    name: str
+    tree: str
+    root: Path
+    directory: Path
+    run_folder: Path
+    caller: Caller
+    cache: Cache
+    variables: tuple[tuple[str, str], ...] = ()
+    resources: Resources = field(default_factory=Resources)
+    arguments: tuple[tuple[str, str | None], ...] = ()
+    build_image: bool = False
+    skip_image_build: bool = False
 
 
 def will_be_removed(site: Site) -> bool:

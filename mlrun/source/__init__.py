@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Target",
     "changed_files",
+    "committed_at",
     "collect_garbage",
     "parse_target",
     "release",
@@ -67,6 +69,17 @@ def release(snapshot: Snapshot, *, cache: Cache) -> None:
     """Remove a checkout of ours; a directory of the user's is never touched."""
     if snapshot.temporary and snapshot.root.parent == cache.checkouts:
         files.remove_tree(snapshot.root, trash=cache.trash)
+
+
+def committed_at(snapshot: Snapshot, *, caller: Caller) -> str | None:
+    """The date of the commit, UTC text (`2020-08-12T09:00:00Z`); None where there is no commit.
+
+    Raises SourceError where git cannot tell.
+    """
+    if snapshot.commit is None:
+        return None
+    said = local_git(snapshot.root, caller.variables).read("show", "-s", "--format=%ct", snapshot.commit)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(said.text)))
 
 
 def changed_files(snapshot: Snapshot, *, caller: Caller) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from mlrun.model import (
     EnvironmentFacts,
     Failure,
     HostFacts,
+    Image,
     Metric,
     Origin,
     Package,
@@ -203,6 +204,9 @@ def _environment_to_json(environment: EnvironmentFacts) -> Json:
         "lock_kind": environment.lock_kind,
         "resolved_at": environment.resolved_at,
         "as_of": environment.as_of,
+        "as_of_why": environment.as_of_why,
+        "adaptations": list(environment.adaptations),
+        "image": _image_to_json(environment.image) if environment.image else None,
         "asked": environment.asked,
         "reused": environment.reused,
         "build_seconds": _number(environment.build_seconds),
@@ -211,6 +215,10 @@ def _environment_to_json(environment: EnvironmentFacts) -> Json:
             for package in environment.packages
         ],
     }
+
+
+def _image_to_json(image: Image) -> Json:
+    return {"name": image.name, "id": image.id, "platform": image.platform, "digest": image.digest}
 
 
 def _artifact_to_json(artifact: Artifact) -> Json:
@@ -506,9 +514,23 @@ def _environment(fields: _Fields | None) -> EnvironmentFacts | None:
         lock_kind=fields.maybe_text("lock_kind"),
         resolved_at=fields.maybe_text("resolved_at"),
         as_of=fields.maybe_text("as_of"),
+        as_of_why=fields.maybe_text("as_of_why"),
+        adaptations=fields.texts("adaptations"),
+        image=_image(fields.part("image")),
         reused=fields.flag("reused"),
         build_seconds=fields.maybe_number("build_seconds") or 0.0,
         packages=tuple(_package(part) for part in fields.each("packages")),
+    )
+
+
+def _image(fields: _Fields | None) -> Image | None:
+    if fields is None:
+        return None
+    return Image(
+        name=fields.text("name"),
+        id=fields.text("id"),
+        platform=fields.text("platform", ""),
+        digest=fields.maybe_text("digest"),
     )
 
 
