@@ -269,6 +269,14 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = False, mode: int = 0o6
         sync_folder(path.parent)
 
 
+def tail(path: Path, size: int) -> bytes:
+    """The last `size` bytes of a file. Raises OSError."""
+    with open(path, "rb") as file:
+        file.seek(0, os.SEEK_END)
+        file.seek(max(0, file.tell() - size))
+        return file.read()
+
+
 def sync_folder(path: Path) -> None:
     """Make a rename in this folder durable; file systems that cannot are let be."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -13,7 +13,8 @@ import contextlib
 import os
 from typing import TYPE_CHECKING, Protocol
 
-from mlrun import data, env, process, project, recording, resolve, source
+from mlrun import data, env, files, process, project, recording, resolve, source
+from mlrun.errors import MlrunError
 from mlrun.model import Job, Narrator
 from mlrun.recording import Prepared
 from mlrun.store import Store
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
     from mlrun.model import Caller, Environment, Finding, Outcome, RunRecord, RunRequest, RunSpec, Snapshot
+
+
+_LAST_WORDS = 16 * 1024
+"""Bytes of a failed program's output that are looked at."""
 
 
 class Teller(Narrator, Protocol):
@@ -100,7 +105,7 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
                 record, findings = recording.close_record(
                     record, prepared, outcome, before=before, store=store, caller=stage.caller
                 )
-                changed = env.changed(environment)
+                changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
                 record = recording.with_warnings(record, changed)
                 store.save(record)
             except BaseException as error:
@@ -205,6 +210,31 @@ def _execute(
         env.leave(environment, visit)
     stage.teller.output_ends()
     return outcome
+
+
+def _advice(
+    record: RunRecord, prepared: Prepared, environment: Environment, store: Store, stage: Stage
+) -> tuple[Finding, ...]:
+    """After a failure: what its last words say of the environment."""
+    if record.status != "failed":
+        return ()
+    from mlrun.advice import advise
+
+    snapshot = prepared.snapshot
+    try:
+        tail = files.tail(store.home.run(record.id).log, _LAST_WORDS)
+        committed_at = source.committed_at(snapshot, caller=stage.caller)
+    except (OSError, MlrunError):
+        return ()
+    packages = {package.name for package in environment.packages}
+    found = advise(
+        tail.decode("utf-8", "replace"),
+        packages=packages,
+        as_of=environment.as_of,
+        committed_at=committed_at,
+        target=record.target,
+    )
+    return () if found is None else (found,)
 
 
 def _visit(prepared: Prepared, paths: RunPaths, stage: Stage) -> env.Visit:
