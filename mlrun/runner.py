@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mlrun import data, env, files, process, project, recording, resolve, source
@@ -25,8 +26,6 @@ from mlrun.views import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
     from mlrun.model import Caller, Environment, Finding, Outcome, RunRecord, RunRequest, RunSpec, Snapshot
@@ -168,6 +167,8 @@ def _ready(
         refresh=prepared.request.refresh_environment,
         day=_day(prepared, stage),
     )
+    for text in environment.adaptations:
+        stage.teller.fact("adapted", text)
     stage.teller.fact("environment", summary.environment_line(environment))
     _warn(stage, environment.findings)
     inputs, findings = recording.inputs(prepared)
@@ -253,6 +254,7 @@ def _visit(prepared: Prepared, paths: RunPaths, stage: Stage) -> env.Visit:
         variables=(*prepared.spec.variables, *ours),
         resources=prepared.spec.resources,
         arguments=request.docker_args,
+        paths=_inputs_elsewhere(prepared),
         build_image=request.build_image,
         skip_image_build=request.skip_image_build,
     )
@@ -287,6 +289,15 @@ def _job(
     return Job(
         argv=spec.argv, cwd=snapshot.directory, variables=variables, log=paths.log, timeout=spec.timeout
     )
+
+
+def _inputs_elsewhere(prepared: Prepared) -> tuple[Path, ...]:
+    """What goes in from outside the checkout, as absolute paths."""
+    spec, snapshot = prepared.spec, prepared.snapshot
+    named = [parameter.text for parameter in spec.parameters if parameter.kind == "path"]
+    named += [item.path for item in spec.inputs]
+    paths = dict.fromkeys(Path(os.path.normpath(snapshot.directory / text)) for text in named if text)
+    return tuple(path for path in paths if snapshot.root not in (path, *path.parents) and path.exists())
 
 
 class _Files:

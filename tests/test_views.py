@@ -10,6 +10,7 @@ from mlrun.model import (
     Digest,
     EnvironmentFacts,
     Failure,
+    Image,
     Metric,
     RunRecord,
     RunRow,
@@ -71,6 +72,24 @@ def test_no_secret_is_shown_anywhere() -> None:
 def test_an_interpreter_that_stands_in_for_another_is_said() -> None:
     assert record_view.environment(RECORD.environment or EnvironmentFacts(kind="venv")) == [
         "venv, Python 3.11.7 (asked 3.11.2)"
+    ]
+
+
+def test_what_was_done_to_get_an_environment_is_shown() -> None:
+    facts = EnvironmentFacts(
+        kind="docker",
+        asked="docker_env",
+        as_of="2020-08-12T09:00:00Z",
+        as_of_why="the commit's date",
+        adaptations=("`sklearn` is called scikit-learn",),
+        image=Image(name="python:3.11", id="sha256:ab", platform="linux/amd64"),
+    )
+    assert record_view.environment(facts) == [
+        "docker",
+        "from docker_env",
+        "image python:3.11, sha256:ab, linux/amd64",
+        "packages as of 2020-08-12, the commit's date",
+        "adapted: `sklearn` is called scikit-learn",
     ]
 
 

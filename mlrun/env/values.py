@@ -134,7 +134,8 @@ class Visit:
 
     `root` is the top of the checkout, `directory` the project's folder in it, `run_folder` the run's own,
     which holds the metrics file; they are mounted at the same paths. `variables` are those that get in, and
-    nothing else does; `arguments` are those of `docker run`. `name` and `tree` label a built image.
+    nothing else does; `arguments` are those of `docker run`. `paths` are inputs that lie outside the
+    checkout. `name` and `tree` label a built image.
     """
 
     run_id: str
@@ -148,6 +149,7 @@ class Visit:
     variables: tuple[tuple[str, str], ...] = ()
     resources: Resources = field(default_factory=Resources)
     arguments: tuple[tuple[str, str | None], ...] = ()
+    paths: tuple[Path, ...] = ()
     build_image: bool = False
     skip_image_build: bool = False
 

@@ -132,6 +132,13 @@ def environment(facts: EnvironmentFacts) -> list[str]:
     lines = [first]
     if facts.asked:
         lines.append(f"from {facts.asked}")
+    if facts.image:
+        lines.append(
+            f"image {facts.image.name}, {facts.image.digest or facts.image.id}, {facts.image.platform}"
+        )
+    if facts.as_of:
+        lines.append(f"packages as of {facts.as_of[:10]}, {facts.as_of_why}")
+    lines += [f"adapted: {text}" for text in facts.adaptations]
     if facts.lock:
         lines.append(f"lock {facts.lock_kind} {words.short(facts.lock)}")
     return lines

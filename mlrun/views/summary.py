@@ -33,6 +33,10 @@ def environment_line(environment: Environment) -> str:
         parts.append(f"Python {environment.python}")
     if environment.packages:
         parts.append(words.plural(len(environment.packages), "package"))
+    if environment.image:
+        parts.append(environment.image.name)
+    if environment.as_of:
+        parts.append(f"as of {environment.as_of[:10]}")
     if environment.kind != "system":
         built = f"built in {words.duration(environment.build_seconds)}"
         parts.append("reused" if environment.reused else built)
