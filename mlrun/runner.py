@@ -26,6 +26,7 @@ from mlrun.views import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
     from mlrun.model import Caller, Environment, Finding, Outcome, RunRecord, RunRequest, RunSpec, Snapshot
