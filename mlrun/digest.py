@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import sys
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 TAG = "blake3:"
 _CHUNK = 4 << 20  # bytes; the quickest size of those tried, for one core as for several
+_LARGE = 32 << 20  # bytes from which a file is mapped
+_WINDOW = 256 << 20  # bytes that are mapped at once
+_F_SETSIG = 10  # linux/fcntl.h
 
 
 def of_bytes(data: bytes) -> Digest:
@@ -35,12 +40,13 @@ def of_file(path: str | Path) -> Digest:
 
 
 def of_descriptor(descriptor: int) -> Digest:
-    """The digest of what is left to read of an open file, with all cores where that is much.
+    """The digest of an open file, not yet read from, with all cores where it is large.
 
-    It is read, not mapped: a mapping dies with us when somebody shortens the file meanwhile, and its
-    pages count as our memory. Raises OSError.
+    Raises OSError.
     """
     size = os.fstat(descriptor).st_size
+    if size >= _LARGE and (mapped := _of_mapping(descriptor, size)):
+        return mapped
     if size < _CHUNK:
         data = os.read(descriptor, size + 1)
         if len(data) == size:  # the usual case: one read, one update
@@ -52,6 +58,43 @@ def of_descriptor(descriptor: int) -> Digest:
     view = memoryview(buffer)
     while count := os.readv(descriptor, [buffer]):
         hasher.update(view[:count])
+    return Digest(TAG + hasher.hexdigest())
+
+
+def _of_mapping(descriptor: int, size: int) -> Digest | None:
+    """The same without copying the file, a third quicker; None where that would not be safe.
+
+    Who shortens a mapped file kills its reader. A lease (Linux, fcntl(2)) makes others wait before they open
+    the file for writing or shorten it; we are told, finish the window at hand (40 ms) and let go. It cannot
+    be had for files of others, open for writing, or on most network file systems.
+    """
+    if sys.platform != "linux":
+        return None
+    import fcntl
+    import mmap
+    import signal
+
+    try:
+        # Its default is SIGIO, which ends a process; SIGURG is ignored by default.
+        fcntl.fcntl(descriptor, _F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        return None
+    try:
+        if os.fstat(descriptor).st_size != size:
+            return None
+        hasher = blake3(max_threads=blake3.AUTO)
+        for offset in range(0, size, _WINDOW):
+            length = min(_WINDOW, size - offset)
+            with mmap.mmap(descriptor, length, prot=mmap.PROT_READ, offset=offset) as window:
+                hasher.update(window)
+            if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
+                return None  # somebody waits to write: read it with the rest of the world
+    except (OSError, ValueError):
+        return None
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return Digest(TAG + hasher.hexdigest())
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,6 +33,44 @@ def test_a_file_has_the_digest_of_its_bytes(size: int, hostile_path: Path) -> No
     content = (b"0123456789abcdef" * (size // 16 + 1))[:size]
     (hostile_path / "x").write_bytes(content)
     assert digest.of_file(hostile_path / "x") == f"blake3:{blake3(content).hexdigest()}"
+
+
+def test_a_large_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
+    block = bytes(range(256)) * 4096
+    expected = blake3()
+    with open(tmp_path / "x", "wb") as file:
+        for _ in range(40):
+            file.write(block)
+            expected.update(block)
+    assert digest.of_file(tmp_path / "x") == f"blake3:{expected.hexdigest()}"
+    with open(tmp_path / "x", "r+b") as held_open:  # a file that somebody may write to is read, not mapped
+        assert digest.of_file(tmp_path / "x") == f"blake3:{expected.hexdigest()}"
+        held_open.write(b"!")
+    assert digest.of_file(tmp_path / "x") != f"blake3:{expected.hexdigest()}"
+
+
+def test_a_large_file_may_be_shortened_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for _ in range(3):
+        with open(path, "wb") as file:
+            file.truncate(2 << 30)  # sparse
+        reader = subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                "import sys; from mlrun import digest; print(digest.of_file(sys.argv[1]))",
+                path,
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        while reader.poll() is None:
+            os.truncate(path, 1 << 20)
+            os.truncate(path, 2 << 30)
+        assert reader.stdout
+        assert reader.stdout.read().startswith("blake3:")
+        reader.stdout.close()
+        assert reader.returncode == 0
 
 
 def test_a_file_that_tells_no_size_is_read_to_its_end() -> None:
