@@ -285,7 +285,8 @@ class Environment:
     which the environment can be built again (`lock_kind`: `pylock.toml`, `conda-explicit`), None for
     `system` and for an image that was only pulled. `resolved_at` is when its dependencies were resolved,
     UTC; `as_of` the day whose packages count, and `as_of_why` who chose it. `adaptations` say, a sentence
-    each, what was done that the project does not ask for.
+    each, what was done that the project does not ask for. `volumes` are what a container is to have mounted
+    (`/here:/there:ro`).
     """
 
     kind: EnvKind
@@ -305,6 +306,7 @@ class Environment:
     as_of_why: str | None = None
     adaptations: tuple[str, ...] = ()
     image: Image | None = None
+    volumes: tuple[str, ...] = ()
     packages: tuple[Package, ...] = ()
     reused: bool = False
     build_seconds: float = 0.0

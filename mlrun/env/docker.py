@@ -1,30 +1,258 @@
-"""Containers."""
+"""Environments that are container images: `docker_env`, and a venv made inside an image.
+
+A run in one is a program of ours in the place of the user's, which carries a container (`containers.attach`):
+for `process.run` it is a job like any other.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Any
 
+from mlrun import digest
+from mlrun.env.shelf import shorten
+from mlrun.env.values import Asked, Container, Plan
 from mlrun.errors import EnvironmentBuildError
+from mlrun.files import RunPaths, write_atomic
+from mlrun.model import Environment, Finding, Job
+from mlrun.value import replace, value
 
 if TYPE_CHECKING:
-    from mlrun.env.values import Asked, Visit
-    from mlrun.model import Environment, EnvironmentRequest, Job
+    from pathlib import Path
+
+    from mlrun.env.values import Site, Visit
+    from mlrun.model import EnvironmentRequest, Image, Narrator
+
+_IN_THE_CONTAINER = (
+    '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
+    'if [ "$1" = bash ] && ! command -v bash >/dev/null 2>&1; then shift; set -- sh "$@"; fi; exec "$@"'
+)
+"""Before the command: a home for a user whom the image does not know, and `sh` where it has no bash."""
 
 
 def read_container(request: EnvironmentRequest) -> Asked:
     """What `docker_env` asks."""
-    raise EnvironmentBuildError(
-        "the project asks for a container (`docker_env`); containers come in a later release",
-        hint="name a `python_env` instead",
-        code="docker-not-yet",
+    container = Container(
+        image=request.image,
+        build=request.build,
+        dockerfile=request.dockerfile,
+        volumes=request.volumes,
+        variables=request.variables,
         place=request.place,
+    )
+    file = container.dockerfile or os.path.normpath(os.path.join(container.build or ".", "Dockerfile"))
+    what = f"build of {file}" if is_built(container) else container.image
+    return Asked(kind="docker", summary=f"docker_env: {what}", container=container)
+
+
+def is_built(container: Container) -> bool:
+    """Whether the project has its own Dockerfile built."""
+    return container.build is not None or container.dockerfile is not None
+
+
+# --- the image ------------------------------------------------------------------------------------------
+
+
+def plan(asked: Asked, site: Site) -> Plan:
+    """Whether the image is there. Raises EnvironmentBuildError where no engine is."""
+    from mlrun.env.containers import engine, images
+
+    container = _container(asked)
+    client = engine.connect(engine.address(site.caller))
+    name = _known_name(container)
+    there = name is not None and images.find(client, name) is not None
+    return Plan(kind="docker", action="reuse" if there else "build", summary=asked.summary)
+
+
+def _known_name(container: Container) -> str | None:
+    return None if is_built(container) else container.image
+
+
+def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> Environment:
+    """The image that answers what is asked: found, pulled, or built. Raises EnvironmentBuildError."""
+    from mlrun.env.containers import engine, leftovers, volumes
+
+    container = _container(asked)
+    started = time.monotonic()
+    variables = _variables(container, site)
+    mounted = (
+        volumes.read(text, directory=site.directory, caller=site.caller, place=container.place)
+        for text in container.volumes
+    )
+    kept, notes = volumes.existing(mounted, place=container.place)
+    client = engine.connect(engine.address(site.caller))
+    leftovers.sweep(client)
+    made = _image(client, container, site, narrator, refresh=refresh)
+    image = made.image
+    return Environment(
+        kind="docker",
+        key=shorten(digest.of_value({"image": image.id, "platform": image.platform})),
+        variables=variables,
+        volumes=tuple(volume.as_text() for volume in kept),
+        asked=asked.summary,
+        platform=image.platform,
+        adaptations=(*made.adaptations, *notes),
+        image=image,
+        reused=made.reused,
+        build_seconds=0.0 if made.reused else time.monotonic() - started,
+        findings=tuple(
+            Finding(level="warning", code="container", message=text) for text in (*made.adaptations, *notes)
+        ),
     )
 
 
+@value
+class _Made:
+    """An image, and how it came here."""
+
+    image: Image
+    reused: bool
+    adaptations: tuple[str, ...] = ()
+
+
+def _container(asked: Asked) -> Container:
+    assert asked.container is not None
+    return asked.container
+
+
+def _image(client: Any, container: Container, site: Site, narrator: Narrator, *, refresh: bool) -> _Made:
+    from mlrun.env.containers import images
+
+    assert container.image is not None
+    found = images.find(client, container.image)
+    if found is not None and not refresh:
+        return _Made(image=found, reused=True)
+    platform = site.caller.variables.get("DOCKER_DEFAULT_PLATFORM")
+    pulled = images.pull(client, container.image, narrator=narrator, platform=platform, place=container.place)
+    return _Made(image=pulled, reused=False)
+
+
+def _variables(container: Container, site: Site) -> tuple[tuple[str, str], ...]:
+    """Those of `docker_env`; of several of the caller's that are missing, all are named."""
+    missing = [
+        name for name, text in container.variables if text is None and name not in site.caller.variables
+    ]
+    if missing:
+        raise EnvironmentBuildError(
+            f"`docker_env` wants variables of yours that are not set: {', '.join(missing)}",
+            hint=f"`export {missing[0]}=…`, or give a value in the project: `[{missing[0]}, value]`",
+            code="unset-variable",
+            place=container.place,
+        )
+    return tuple(
+        (name, site.caller.variables[name] if text is None else text) for name, text in container.variables
+    )
+
+
+# --- a run in it ----------------------------------------------------------------------------------------
+
+
+def name_of(visit: Visit) -> str:
+    """The name of a run's container."""
+    return f"mlrun-{visit.run_id}"
+
+
+def _specification(visit: Visit) -> Path:
+    return visit.run_folder / "container-request.json"
+
+
+def report_path(run_folder: Path) -> Path:
+    """What the container cost and how it ended, as `containers.attach` writes it."""
+    return run_folder / "container.json"
+
+
 def enter(environment: Environment, job: Job, visit: Visit) -> Job:
-    """The job as it is to be started."""
-    raise NotImplementedError
+    """The job as it is to be started: a program that runs the container.
+
+    Raises EnvironmentBuildError, UsageError.
+    """
+    from mlrun.env.containers import engine
+
+    where = engine.address(visit.caller)
+    specification = {
+        "engine": where.as_json(),
+        "create": settings(environment, job, visit, is_rootless=_is_rootless(engine.connect(where))),
+        "report": str(report_path(visit.run_folder)),
+    }
+    # It holds the values of variables: for our eyes alone, and gone once it is read.
+    write_atomic(_specification(visit), json.dumps(specification).encode(), mode=0o600)
+    variables = {name: text for name, text in visit.caller.variables.items() if not name.startswith("PYTHON")}
+    variables.pop("MLRUN_RUN_ID", None)
+    argv = (sys.executable, "-I", "-m", "mlrun.env.containers.attach", str(_specification(visit)))
+    return replace(job, argv=argv, cwd=visit.run_folder, variables=variables)
 
 
-def leave(environment: Environment, visit: Visit) -> None:
-    """Remove what is left."""
+def _is_rootless(client: Any) -> bool:
+    """Whether root in a container is the engine's own user outside."""
+    return any("rootless" in option for option in client.info().get("SecurityOptions") or ())
+
+
+def settings(environment: Environment, job: Job, visit: Visit, *, is_rootless: bool) -> dict[str, Any]:
+    """All that the container is, as arguments of the SDK's `containers.create`."""
+    from mlrun.env.containers import leftovers, options, volumes
+
+    assert environment.image is not None
+    read = [
+        volumes.read(text, directory=visit.directory, caller=visit.caller) for text in environment.volumes
+    ]
+    user = "0:0" if is_rootless else f"{os.getuid()}:{os.getgid()}"
+    resources = visit.resources
+    found: options.Settings = {
+        "image": environment.image.id,
+        "command": ["sh", "-c", _IN_THE_CONTAINER, "mlrun", *job.argv],
+        "name": name_of(visit),
+        "labels": {leftovers.RUN: visit.run_id, **leftovers.labels(RunPaths(visit.run_folder).alive)},
+        "environment": {"PYTHONUNBUFFERED": "1", **dict(environment.variables), **dict(visit.variables)},
+        "working_dir": str(job.cwd),
+        "mounts": [volume.as_mount() for volume in (*_own_volumes(visit), *read)],
+        "user": user,
+        "init": True,
+    }
+    if resources.cpus:
+        found["nano_cpus"] = round(resources.cpus * 1_000_000_000)
+    if resources.memory:
+        found["mem_limit"] = resources.memory
+    if resources.gpus:
+        found["device_requests"] = options.gpus(str(resources.gpus))
+    options.apply(visit.arguments, found, directory=visit.directory, caller=visit.caller)
+    return found
+
+
+def _own_volumes(visit: Visit) -> list[Any]:
+    """The project and the run's folder where they are here, and the project again where MLflow has it."""
+    from mlrun.env.containers.volumes import MLFLOWS_FOLDER, Volume
+
+    own = [Volume(source=str(folder), target=str(folder)) for folder in (visit.root, visit.run_folder)]
+    own.append(Volume(source=str(visit.directory), target=MLFLOWS_FOLDER))
+    own += [Volume(source=str(path), target=str(path), read_only=True) for path in visit.paths]
+    return own
+
+
+def leave(environment: Environment, visit: Visit) -> None:  # noqa: ARG001  the room's door
+    """Nothing of the container is left; that of a program that was killed is removed here.
+
+    Raises EnvironmentBuildError where the container could not be started.
+    """
+    _specification(visit).unlink(missing_ok=True)
+    report = read_report(visit.run_folder)
+    if "exit_code" not in report:
+        from mlrun.env.containers import engine, leftovers
+
+        if used := leftovers.remove(engine.address(visit.caller), name_of(visit)):
+            write_atomic(report_path(visit.run_folder), json.dumps({**used, **report}).encode())
+    if trouble := report.get("error"):
+        raise EnvironmentBuildError(
+            trouble["message"], hint=trouble["hint"], code=trouble["code"], details=tuple(trouble["details"])
+        )
+
+
+def read_report(run_folder: Path) -> dict[str, Any]:
+    """The report of a run in a container; empty where there is none."""
+    try:
+        values = json.loads(report_path(run_folder).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
