@@ -365,7 +365,7 @@ def late():
         "google-cloud-storage",
         "lightgbm",
         "my-package",
-        "opencv-python",
+        "opencv-python-headless",
         "pillow",
         "python-dotenv",
         "scikit-image",

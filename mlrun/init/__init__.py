@@ -12,10 +12,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlrun.env.imports import distributions, find
 from mlrun.errors import ProjectError
 from mlrun.files import write_atomic
 from mlrun.init.arguments import read_arguments
-from mlrun.init.imports import read_requirements
 from mlrun.init.outputs import read_outputs
 from mlrun.init.scripts import Script, find_scripts
 from mlrun.project import FILE_NAME
@@ -113,7 +113,8 @@ def _environment(directory: Path, scripts: tuple[Script, ...]) -> tuple[list[str
     for name, line in _ENVIRONMENT_FILES.items():
         if (directory / name).is_file() and (name != "pyproject.toml" or _is_package(directory / name)):
             return [line.format(name), ""], [f"the environment is that of {name}"]
-    requirements = read_requirements((directory / it.path for it in scripts if it.tree), directory)
+    found = find([directory / it.path for it in scripts if it.tree], directory)
+    requirements = distributions(found).names
     if not requirements:
         return ["environment: {requirements: []}", ""], [
             "the environment holds no packages: none is imported"

@@ -1,0 +1,236 @@
+"""Names under which PyPI has things: modules, deprecated and wrong names, and what no index has at all.
+
+Which distribution holds a module is what the distribution's own wheel says (`top_level.txt`, `RECORD`), the
+reverse of `importlib.metadata.packages_distributions()`; the other tables name their source each.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# fmt: off
+_MODULES = {
+    "absl": "absl-py", "airflow": "apache-airflow", "alibi_detect": "alibi-detect",
+    "apache_beam": "apache-beam", "attr": "attrs", "autosklearn": "auto-sklearn", "ax": "ax-platform",
+    "bayes_opt": "bayesian-optimization", "BeautifulSoup": "beautifulsoup4", "Bio": "biopython",
+    "bs4": "beautifulsoup4", "category_encoders": "category-encoders", "Crypto": "pycryptodome",
+    "Cryptodome": "pycryptodomex", "cv2": "opencv-python-headless",
+    "databricks.connect": "databricks-connect", "databricks.feature_store": "databricks-feature-store",
+    "databricks.sdk": "databricks-sdk", "databricks_cli": "databricks-cli", "dateutil": "python-dateutil",
+    "delta": "delta-spark", "discord": "discord.py", "dns": "dnspython", "docx": "python-docx",
+    "dotenv": "python-dotenv", "efficientnet_pytorch": "efficientnet-pytorch",
+    "facenet_pytorch": "facenet-pytorch", "faiss": "faiss-cpu", "fasttext": "fasttext-wheel",
+    "feature_engine": "feature-engine", "ffmpeg": "ffmpeg-python", "fitz": "PyMuPDF",
+    "flask_cors": "Flask-Cors", "flask_restful": "Flask-RESTful", "flask_sqlalchemy": "Flask-SQLAlchemy",
+    "gi": "PyGObject", "git": "GitPython", "github": "PyGithub", "google.auth": "google-auth",
+    "google.genai": "google-genai", "google.generativeai": "google-generativeai",
+    "google.oauth2": "google-auth", "google.protobuf": "protobuf",
+    "googleapiclient": "google-api-python-client", "great_expectations": "great-expectations",
+    "gym_anytrading": "gym-anytrading", "hydra": "hydra-core", "imblearn": "imbalanced-learn",
+    "importlib_metadata": "importlib-metadata", "IPython": "ipython", "jose": "python-jose", "jwt": "PyJWT",
+    "kafka": "kafka-python", "keras_preprocessing": "Keras-Preprocessing", "keras_tuner": "keras-tuner",
+    "kerastuner": "keras-tuner", "langchain_community": "langchain-community",
+    "langchain_openai": "langchain-openai", "Levenshtein": "python-Levenshtein", "magic": "python-magic",
+    "memory_profiler": "memory-profiler", "mpl_toolkits": "matplotlib", "mysql": "mysql-connector-python",
+    "MySQLdb": "mysqlclient", "OpenGL": "PyOpenGL", "OpenSSL": "pyOpenSSL", "osgeo": "GDAL",
+    "paddle": "paddlepaddle", "paho": "paho-mqtt", "pandas_profiling": "pandas-profiling", "past": "future",
+    "PIL": "pillow", "pkg_resources": "setuptools", "pl_bolts": "lightning-bolts",
+    "plotly_express": "plotly-express", "pptx": "python-pptx", "prometheus_client": "prometheus-client",
+    "psycopg2": "psycopg2-binary", "pylab": "matplotlib", "pynvml": "nvidia-ml-py",
+    "pytorch_lightning": "pytorch-lightning", "pytorch_tabnet": "pytorch-tabnet", "pywt": "PyWavelets",
+    "ruamel": "ruamel.yaml", "scikitplot": "scikit-plot", "segmentation_models": "segmentation-models",
+    "segmentation_models_pytorch": "segmentation-models-pytorch",
+    "sentence_transformers": "sentence-transformers", "serial": "pyserial", "skfuzzy": "scikit-fuzzy",
+    "skimage": "scikit-image", "sklearn": "scikit-learn", "sklearn_crfsuite": "sklearn-crfsuite",
+    "sklearn_pandas": "sklearn-pandas", "sklego": "scikit-lego", "skmultilearn": "scikit-multilearn",
+    "skopt": "scikit-optimize", "sksurv": "scikit-survival", "slugify": "python-slugify",
+    "snowflake.connector": "snowflake-connector-python", "snowflake.snowpark": "snowflake-snowpark-python",
+    "socks": "PySocks", "speech_recognition": "SpeechRecognition", "stable_baselines3": "stable-baselines3",
+    "surprise": "scikit-surprise", "talib": "TA-Lib", "telegram": "python-telegram-bot",
+    "tensorflow_addons": "tensorflow-addons", "tensorflow_datasets": "tensorflow-datasets",
+    "tensorflow_hub": "tensorflow-hub", "tensorflow_probability": "tensorflow-probability",
+    "tensorflow_text": "tensorflow-text", "torch_geometric": "torch-geometric",
+    "typing_extensions": "typing-extensions", "umap": "umap-learn", "usb": "pyusb",
+    "websocket": "websocket-client", "werkzeug": "Werkzeug", "win32api": "pywin32", "win32com": "pywin32",
+    "wx": "wxPython", "Xlib": "python-xlib", "yaml": "PyYAML", "ydata_profiling": "ydata-profiling",
+    "zmq": "pyzmq",
+}
+_SAME = _words(
+    """
+    accelerate aiohttp albumentations alembic altair arch arviz astropy autogluon bentoml bokeh boto3
+    botocore captum catboost chromadb clearml click cloudpickle comet_ml cupy cvxpy cython dagshub
+    dagster darts dask datasets deap deepchem deepspeed diffusers dill distributed docker docutils dvc
+    dvclive einops eli5 evaluate evidently fastai fastapi fastparquet fbprophet feast featuretools fire
+    flaml flask flwr fsspec future gcsfs gensim geopandas gluonnlp graphviz gunicorn gym gymnasium h2o
+    h5py hdbscan holidays holoviews httpx huggingface_hub hyperopt ibis imageio implicit ipykernel
+    ipywidgets jax jaxlib jinja2 joblib jsonschema kaggle kagglehub kedro keras kornia kubernetes
+    langchain librosa lifelines lightfm lightgbm lightning lime llvmlite loguru lxml mapie marshmallow
+    matplotlib metaflow minio missingno mlflow mlxtend mmcv modin monai mpi4py mxnet neptune networkx
+    ngboost nltk nni numba numexpr numpy omegaconf onnx onnxmltools onnxruntime openai openpyxl optuna
+    orjson packaging pandas pandera papermill patsy peft phik pingouin plotly pmdarima polars prefect
+    prophet protobuf psutil pyarrow pycaret pydantic pydot pymc pymc3 pymongo pymysql pyod PyPDF2 PyQt5
+    pyro pyspark pytesseract pytest pytz ray rdkit redis regex requests rich river s3fs sacred sagemaker
+    scipy seaborn sentencepiece setuptools sh shap simplejson simpletransformers six skl2onnx skops
+    sktime spacy sqlalchemy statsmodels streamlit sympy tables tabulate tenacity tensorboard
+    tensorboardX tensorflow termcolor textblob tflearn theano thinc timm tokenizers toml toolz torch
+    torchaudio torchmetrics torchtext torchvision tornado tpot tqdm transformers trl tsfresh tslearn
+    typer ujson urllib3 uvicorn vaex vit_pytorch wandb wget wordcloud workalendar xarray xgboost xlrd
+    xlsxwriter yellowbrick yfinance zarr
+    """
+)
+# fmt: on
+_NAMESPACES = (
+    (re.compile(r"google\.cloud\.(\w+)"), "google-cloud-{}"),
+    (re.compile(r"azure\.ai\.(\w+)"), "azure-ai-{}"),
+    (re.compile(r"azure\.keyvault\.(\w+)"), "azure-keyvault-{}"),
+    (re.compile(r"azure\.storage\.(\w+)"), "azure-storage-{}"),
+    (re.compile(r"azureml\.(\w+)"), "azureml-{}"),
+    (re.compile(r"azure\.(\w+)"), "azure-{}"),
+    (re.compile(r"ruamel\.(\w+)"), "ruamel.{}"),
+    (re.compile(r"zope\.(\w+)"), "zope.{}"),
+    (re.compile(r"backports\.(\w+)"), "backports.{}"),
+    (re.compile(r"opentelemetry\.sdk()"), "opentelemetry-sdk{}"),
+    (re.compile(r"opentelemetry()"), "opentelemetry-api{}"),
+)
+"""Packages that share a top module, a distribution each: `google.cloud.storage`."""
+
+_GONE_FROM_STANDARD = _words(
+    """
+    __builtin__ _winreg annotationlib anydbm asynchat asyncore audioop BaseHTTPServer binhex cgi
+    CGIHTTPServer cgitb chunk commands compression ConfigParser Cookie cookielib copy_reg cPickle
+    cProfile crypt cStringIO dbhash distutils dumbdbm dummy_thread dummy_threading exceptions formatter
+    gdbm graphlib htmlentitydefs HTMLParser httplib imghdr imp lib2to3 macpath mailcap md5 msilib mutex
+    new nis nntplib ossaudiodev parser pipes popen2 Queue repr rfc822 robotparser sets sgmllib sha
+    SimpleHTTPServer smtpd sndhdr SocketServer spwd StringIO sunau symbol telnetlib thread tkFileDialog
+    Tkinter tkMessageBox tomllib urllib2 urlparse user UserDict UserList UserString uu whichdb xdrlib
+    xmlrpclib zoneinfo
+    """
+)
+"""What was in some Python's standard library and is not in ours, or the other way round: the tables of
+removed modules in https://docs.python.org/3/whatsnew/ and of renamed ones in PEP 3108."""
+
+STANDARD_LIBRARY = frozenset(sys.stdlib_module_names) | _GONE_FROM_STANDARD
+
+RENAMED = {
+    "beautifulsoup": ("beautifulsoup4", "version 3 is for Python 2"),
+    "bs4": ("beautifulsoup4", "`bs4` is the module's name"),
+    "crypto": ("pycryptodome", "`Crypto` is the module's name"),
+    "cv2": ("opencv-python-headless", "`cv2` is the module's name"),
+    "dateutil": ("python-dateutil", "`dateutil` is the module's name"),
+    "distribute": ("setuptools", "it was merged back"),
+    "dotenv": ("python-dotenv", "`dotenv` is the module's name"),
+    "imblearn": ("imbalanced-learn", "`imblearn` is the module's name"),
+    "mpl-toolkits": ("matplotlib", "it is a part of it"),
+    "mysql-python": ("mysqlclient", "it is for Python 2"),
+    "opencv": ("opencv-python-headless", "PyPI has it under that name"),
+    "pil": ("pillow", "PIL has not been released since 2009"),
+    "psycopg2": ("psycopg2-binary", "the same code, built"),
+    "pycrypto": ("pycryptodome", "it is not maintained and does not build"),
+    "pytorch": ("torch", "the package `pytorch` on PyPI only says so"),
+    "skimage": ("scikit-image", "`skimage` is the module's name"),
+    "sklearn": ("scikit-learn", "the package `sklearn` on PyPI is deprecated"),
+    "tensorflow-gpu": ("tensorflow", "the separate package was given up"),
+    "tensorflow-intel": ("tensorflow", "it is what tensorflow is made of on Windows"),
+    "tensorflow-macos": ("tensorflow", "it is for macOS"),
+    "yaml": ("PyYAML", "`yaml` is the module's name"),
+}
+"""Names that PyPI lacks, or holds empty, broken or given up: what is meant, and why.
+
+Source: each package's page on https://pypi.org/project/<name>/, as of November 2026. `pandas-profiling` and
+`fbprophet` are not here: what replaced them has another module name.
+"""
+
+SAME_VERSIONS = frozenset({"psycopg2", "tensorflow-gpu", "tensorflow-intel", "tensorflow-macos"})
+"""Those of RENAMED whose version numbers are also those of the package that is meant."""
+
+ONLY_ON = {
+    "appnope": "darwin", "applaunchservices": "darwin", "appscript": "darwin", "macholib": "darwin",
+    "tensorflow-metal": "darwin", "xattr": "darwin",
+    "comtypes": "win32", "menuinst": "win32", "pypiwin32": "win32", "pyreadline": "win32",
+    "pywin32": "win32", "pywin32-ctypes": "win32", "pywinpty": "win32", "tensorflow-directml": "win32",
+    "torch-directml": "win32", "win-inet-pton": "win32", "win-unicode-console": "win32",
+    "win32-setctime": "win32", "wincertstore": "win32", "windows-curses": "win32", "winrt": "win32",
+    "wmi": "win32",
+}  # fmt: skip
+"""Packages for one platform, as their own pages on PyPI say (and every `pyobjc-…`, for macOS)."""
+
+# fmt: off
+NOT_ON_PYPI = {
+    **dict.fromkeys(
+        ("anaconda-anon-usage", "anaconda-catalogs", "anaconda-depends", "anaconda-navigator", "conda",
+         "conda-build", "conda-content-trust", "conda-env", "conda-index", "conda-libmamba-solver",
+         "conda-repo-cli", "conda-token", "conda-verify", "console-shortcut", "libmambapy", "mkl-fft",
+         "mkl-random", "mkl-service", "navigator-updater", "ruamel-yaml-conda"),
+        "a part of Anaconda",
+    ),
+    **dict.fromkeys(
+        ("apturl", "brlapi", "cloud-init", "command-not-found", "cupshelpers", "distro-info",
+         "language-selector", "python-apt", "screen-resolution-extra", "ssh-import-id", "systemd-python",
+         "ubuntu-advantage-tools", "ubuntu-drivers-common", "ubuntu-pro-client", "ufw",
+         "unattended-upgrades", "usb-creator", "xkit"),
+        "a part of Ubuntu",
+    ),
+    "pkg-resources": "a flaw of Debian's `pip freeze`",
+}
+"""What freezes of a machine list and no project needs or can get."""
+
+OF_OTHERS = _words(
+    """
+    absl-py aiohappyeyeballs aiosignal annotated-types asttokens astunparse async-timeout backcall
+    bleach blinker brotlipy cachetools certifi cffi chardet charset-normalizer click-plugins comm
+    contourpy cycler cymem debugpy defusedxml entrypoints exceptiongroup executing fastjsonschema
+    flatbuffers fonttools frozenlist gast gitdb google-auth-oauthlib google-pasta graphql-core
+    graphql-relay greenlet grpcio h11 httpcore idna importlib-resources iniconfig itsdangerous jedi
+    jsonschema-specifications jupyter-client jupyter-core jupyterlab-pygments keras-applications
+    keras-preprocessing kiwisolver libclang llvmlite mako markdown-it-py markupsafe matplotlib-inline
+    mccabe mdurl mistune multidict murmurhash nest-asyncio oauthlib opt-einsum pandocfilters parso
+    pexpect pickleshare pluggy preshed prometheus-flask-exporter prompt-toolkit ptyprocess pure-eval
+    pyasn1 pyasn1-modules pycparser pyparsing pyrsistent python-editor querystring-parser referencing
+    requests-oauthlib rpds-py rsa s3transfer smmap sniffio soupsieve sqlparse stack-data
+    tensorboard-data-server tensorboard-plugin-wit tensorflow-estimator tensorflow-io-gcs-filesystem
+    threadpoolctl tinycss2 traitlets typing-inspection tzlocal wcwidth webencodings websocket-client
+    werkzeug widgetsnbextension wrapt yarl zipp
+    """
+)
+"""Packages that come as dependencies of others and that hardly anyone names by hand."""
+# fmt: on
+
+
+def canonical(name: str) -> str:
+    """PEP 503's one spelling of a distribution's name."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name_of(requirement: str) -> str | None:
+    """The distribution that a requirement names; None for a bare URL or path."""
+    match = re.match(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?(?!\S*://|[\w.]*[/\\+:])", requirement)
+    return match[0] if match else None
+
+
+def distribution_of(module: str) -> str | None:
+    """The distribution that holds a module (`sklearn.svm`); None where none does: the standard library.
+
+    Where nothing is known of the module, the name of its top package.
+    """
+    parts = module.split(".")
+    if parts[0] in STANDARD_LIBRARY or not re.fullmatch(r"[A-Za-z]\w*", parts[0], re.ASCII):
+        return None
+    known = _MODULES.get(".".join(parts[:2])) or _MODULES.get(parts[0])
+    if known:
+        return known
+    for pattern, name in _NAMESPACES:
+        if match := pattern.match(module):
+            return name.format(match[1].replace("_", "-"))
+    return None if parts[0] == "google" else parts[0].replace("_", "-")
+
+
+def is_known(module: str) -> bool:
+    """Whether a module's top package is surely that of a distribution."""
+    top = module.partition(".")[0]
+    return top in _SAME or top in _MODULES or top in ("google", "azure", "azureml", "ruamel", "opentelemetry")

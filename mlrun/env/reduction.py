@@ -1,0 +1,118 @@
+"""Lists that no longer resolve as a whole, cut down to what the code imports, then loosened.
+
+For the list of a whole machine (`Asked.exported`) and for any other whose resolution fails. Each step gives a
+smaller wish than the one before and says so in `adaptations`; which step is tried when is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from mlrun.env import imports
+from mlrun.env.pypi_names import canonical, name_of
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from mlrun.env.values import Asked, Requirement, Site
+
+_PIN = re.compile(r"={2,3}\s*(?P<version>[\w.!+*-]+)")
+_MOST_NAMES = 12
+
+
+def shrinking(asked: Asked, site: Site) -> Iterator[Asked]:
+    """All that can be tried in place of `asked`, from the nearest to the loosest."""
+    current = reduced(asked, site) or asked
+    if current is not asked:
+        yield current
+    while following := loosened(current, site):
+        current = following
+        yield current
+
+
+def reduced(asked: Asked, site: Site) -> Asked | None:
+    """The same, cut down to what the project's sources import; None where nothing can be cut.
+
+    What is left out stays as a constraint where it was pinned, so that what needs it gets the version that
+    was listed. Local projects, direct URLs and build requirements stay.
+    """
+    if not asked.requirements or asked.lock:
+        return None
+    needed = imports.needed(site.directory, root=top_of(site.directory))
+    wanted = {canonical(name) for name in (*needed.names, *needed.optional)}
+    if not wanted:
+        return None
+    kept = tuple(item for item in asked.requirements if _is_kept(item, wanted))
+    dropped = tuple(item for item in asked.requirements if not _is_kept(item, wanted))
+    if not dropped or not kept:
+        return None
+    pins = tuple(item for item in dropped if _PIN.search(item.text) and "[" not in item.text)
+    said = (
+        f"cut down to the {len(kept)} of {len(asked.requirements)} requirements that the code imports;"
+        f" left out {_listed(dropped)}"
+    )
+    return replace(
+        asked,
+        requirements=kept,
+        constraints=(*asked.constraints, *pins),
+        adaptations=(*asked.adaptations, said),
+    )
+
+
+def loosened(asked: Asked, site: Site) -> Asked | None:  # noqa: ARG001  the seam of `reduced`
+    """The same with less of its pins; None where there is nothing to loosen.
+
+    A step each call: first the constraints go, then `==1.19.2` becomes `==1.19.*`, then every pin goes.
+    """
+    if asked.lock:
+        return None
+    if asked.constraints:
+        said = f"no longer held to the versions of {_listed(asked.constraints)}"
+        return replace(asked, constraints=(), adaptations=(*asked.adaptations, said))
+    for loosen, how in ((_minor_series, "any patch of the pinned minor version"), (_unpinned, "any version")):
+        items = tuple(replace(item, text=loosen(item.text)) for item in asked.requirements)
+        changed = [old for old, new in zip(asked.requirements, items, strict=True) if old.text != new.text]
+        if changed:
+            said = f"{how} is taken of {_listed(changed)}"
+            return replace(asked, requirements=items, adaptations=(*asked.adaptations, said))
+    return None
+
+
+def top_of(directory: Path) -> Path:
+    """The top of the checkout that a folder lies in, itself where it lies in none."""
+    for folder in (directory, *directory.parents):
+        if os.path.exists(folder / ".git"):
+            return folder
+    return directory
+
+
+def _is_kept(item: Requirement, wanted: set[str]) -> bool:
+    name = name_of(item.text)
+    return name is None or canonical(name) in wanted or " @ " in item.text
+
+
+def _minor_series(text: str) -> str:
+    """`==1.19.2` as `==1.19.*`; what says no more than that already stays."""
+    return _PIN.sub(_series_of, text.partition(" --hash")[0], count=1)
+
+
+def _series_of(match: re.Match[str]) -> str:
+    numbers = re.match(r"v?(\d+)\.(\d+)(?!\.\*$)(?=\.|[a-z+-]|$)", match["version"])
+    return f"=={numbers[1]}.{numbers[2]}.*" if numbers else match[0]
+
+
+def _unpinned(text: str) -> str:
+    """Without `==`; a marker stays."""
+    wanted, semicolon, marker = text.partition(";")
+    return _PIN.sub("", wanted, count=1).strip(" ,") + (f" ;{marker}" if semicolon else "")
+
+
+def _listed(items: Sequence[Requirement]) -> str:
+    """Names, the first dozen of them."""
+    names = sorted({name_of(item.text) or item.text for item in items}, key=str.lower)
+    more = len(names) - _MOST_NAMES
+    return ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,115 @@
+"""Lists cut down to what the code imports, and loosened."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlrun.env.asked import read_asked
+from mlrun.env.reduction import loosened, reduced, shrinking
+from mlrun.env.values import Asked, Site
+from mlrun.files import Cache
+from mlrun.model import Caller, EnvironmentRequest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FREEZE = """\
+attrs==22.1.0
+cycler==0.11.0
+h5py==3.7.0
+kiwisolver==1.4.4
+matplotlib==3.6.2
+mlflow==2.0.1
+numpy==1.23.5
+pandas==1.5.2
+PyYAML==6.0
+scikit-learn==1.1.3
+torch @ https://example.org/torch-1.13.0-cp310-cp310-linux_x86_64.whl
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "requirements.txt").write_text(FREEZE)
+    (project / "train.py").write_text("import pandas as pd\nimport mlflow.sklearn\nimport yaml\n")
+    caller = Caller(directory=str(tmp_path), variables={})
+    return Site(directory=project, tree="t", cache=Cache(tmp_path / "cache"), caller=caller)
+
+
+def asked_of(site: Site) -> Asked:
+    return read_asked(EnvironmentRequest(), site.directory)
+
+
+def texts(asked: Asked | None) -> list[str]:
+    assert asked is not None
+    return [item.text for item in asked.requirements]
+
+
+def test_a_list_is_cut_down_to_what_is_imported_and_implied(site: Site) -> None:
+    smaller = reduced(asked_of(site), site)
+    assert texts(smaller) == [
+        "mlflow==2.0.1",
+        "pandas==1.5.2",
+        "PyYAML==6.0",
+        "scikit-learn==1.1.3",
+        "torch @ https://example.org/torch-1.13.0-cp310-cp310-linux_x86_64.whl",
+    ]
+
+
+def test_what_is_left_out_still_decides_its_version(site: Site) -> None:
+    smaller = reduced(asked_of(site), site)
+    assert smaller is not None
+    assert "numpy==1.23.5" in [item.text for item in smaller.constraints]
+
+
+def test_how_much_was_left_out_is_said(site: Site) -> None:
+    smaller = reduced(asked_of(site), site)
+    assert smaller is not None
+    assert smaller.adaptations[-1] == (
+        "cut down to the 5 of 11 requirements that the code imports;"
+        " left out attrs, cycler, h5py, kiwisolver, matplotlib, numpy"
+    )
+
+
+def test_where_all_is_imported_nothing_is_cut(site: Site) -> None:
+    (site.directory / "requirements.txt").write_text("pandas==1.5.2\nmlflow\nscikit-learn\nPyYAML\n")
+    assert reduced(asked_of(site), site) is None
+
+
+def test_where_no_source_imports_anything_nothing_is_cut(site: Site) -> None:
+    (site.directory / "train.py").write_text("print('hello')\n")
+    assert reduced(asked_of(site), site) is None
+
+
+def test_an_import_that_the_code_can_do_without_stays(site: Site) -> None:
+    source = "import pandas\ntry:\n    import h5py\nexcept ImportError:\n    h5py = None\n"
+    (site.directory / "train.py").write_text(source)
+    assert "h5py==3.7.0" in texts(reduced(asked_of(site), site))
+
+
+def test_loosening_goes_step_by_step_to_its_end(site: Site) -> None:
+    (site.directory / "requirements.txt").write_text(
+        'pandas==1.5.2\nmlflow==2.0.1 ; python_version > "3.7"\nscikit-learn==1.*\nattrs==22.1.0\n'
+    )
+    steps = list(shrinking(asked_of(site), site))
+    assert [texts(step) for step in steps] == [
+        ["pandas==1.5.2", 'mlflow==2.0.1 ; python_version > "3.7"', "scikit-learn==1.*"],
+        ["pandas==1.5.2", 'mlflow==2.0.1 ; python_version > "3.7"', "scikit-learn==1.*"],
+        ["pandas==1.5.*", 'mlflow==2.0.* ; python_version > "3.7"', "scikit-learn==1.*"],
+        ["pandas", 'mlflow ; python_version > "3.7"', "scikit-learn"],
+    ]
+    assert [len(step.constraints) for step in steps] == [1, 0, 0, 0]
+    assert steps[-1].adaptations[1:] == (
+        "no longer held to the versions of attrs",
+        "any patch of the pinned minor version is taken of mlflow, pandas",
+        "any version is taken of mlflow, pandas, scikit-learn",
+    )
+
+
+def test_an_unpinned_list_cannot_be_loosened(site: Site) -> None:
+    (site.directory / "requirements.txt").write_text("pandas>=1\nmlflow\n")
+    assert loosened(asked_of(site), site) is None
