@@ -65,8 +65,8 @@ class Held:
             for number in _ENDING:
                 handler = signal.getsignal(number)
                 if callable(handler):
-                    self._previous[number] = handler
                     signal.signal(number, self._note)
+                    self._previous[number] = handler
 
     def release(self) -> None:
         """Raises what a signal's own handler raises, if one came. A second call does nothing."""

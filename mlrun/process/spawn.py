@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NOTHING = "/dev/null"
 
-_IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
+IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 _FOLDER = os.O_CLOEXEC | os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
@@ -29,8 +29,11 @@ def spawn(
     variables: Mapping[str, str],
     cwd: Path | None,
     streams: tuple[int | str, int | str, int | str],
+    session: bool = True,
 ) -> int:
     """Start a program and return its process id, which names its group and its session too.
+
+    Without a `session` of its own it stays in ours, and in our process group.
 
     `streams` become its standard input, output and error: a descriptor of ours, or the path of a device to
     open. The first terminal opened so becomes its controlling one on Linux; on macOS it may get none, and
@@ -42,21 +45,27 @@ def spawn(
             actions.append((os.POSIX_SPAWN_OPEN, number, given, os.O_RDWR, 0))
         elif given != number:
             actions.append((os.POSIX_SPAWN_DUP2, given, number))
-    with _inside(cwd):
-        try:
-            return os.posix_spawn(
-                _find(argv[0], variables),
-                tuple(argv),
-                variables,
-                file_actions=actions,
-                setsid=True,
-                setsigdef=_IGNORED_BY_PYTHON,
-            )
-        except FileNotFoundError as error:
-            raise ProcessError(f"cannot find the command `{argv[0]}`", code="command-not-found") from error
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise ProcessError(f"cannot run `{argv[0]}`: {reason}", code="not-executable") from error
+    with inside(cwd), refusals_told(argv[0]):
+        return os.posix_spawn(
+            find_program(argv[0], variables),
+            tuple(argv),
+            variables,
+            file_actions=actions,
+            setsid=session,
+            setsigdef=IGNORED_BY_PYTHON,
+        )
+
+
+@contextlib.contextmanager
+def refusals_told(command: str) -> Iterator[None]:
+    """Why a command cannot be started, as a ProcessError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise ProcessError(f"cannot find the command `{command}`", code="command-not-found") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ProcessError(f"cannot run `{command}`: {reason}", code="not-executable") from error
 
 
 def exit_code(status: int) -> int:
@@ -66,7 +75,7 @@ def exit_code(status: int) -> int:
 
 
 @contextlib.contextmanager
-def _inside(directory: Path | None) -> Iterator[None]:
+def inside(directory: Path | None) -> Iterator[None]:
     """Be in a directory for as long as a spawn takes: `posix_spawn` itself cannot change it."""
     if directory is None:
         yield
@@ -85,7 +94,7 @@ def _inside(directory: Path | None) -> Iterator[None]:
         os.close(there)
 
 
-def _find(command: str, variables: Mapping[str, str]) -> str:
+def find_program(command: str, variables: Mapping[str, str]) -> str:
     """The file that a shell would run; the search path is the child's, not ours."""
     if "/" in command:
         return command

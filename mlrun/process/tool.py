@@ -54,25 +54,45 @@ def capture(
     ended first. Raises ProcessError where it cannot be started (`code` tells: `command-not-found`,
     `not-executable`, `no-such-folder`) or does not end within `timeout` seconds (`tool-timeout`).
     """
-    talk = _Conversation(stdin, on_stderr)
+    return capture_all(argv, [stdin], variables=variables, cwd=cwd, timeout=timeout, on_stderr=on_stderr)[0]
+
+
+def capture_all(
+    argv: Sequence[str],
+    stdins: Sequence[bytes | None],
+    *,
+    variables: Mapping[str, str],
+    cwd: Path | None = None,
+    timeout: float | None = None,
+    on_stderr: Callable[[bytes], None] | None = None,
+) -> list[Captured]:
+    """Run a tool once for each of `stdins`, all at once; otherwise as `capture`."""
+    talks = [_Conversation(stdin, on_stderr) for stdin in stdins]
+    pids: list[int] = []
     held = Held()
     try:
-        pid = spawn(argv, variables=variables, cwd=cwd, streams=talk.theirs)
         try:
+            for talk in talks:
+                pids.append(spawn(argv, variables=variables, cwd=cwd, streams=talk.theirs))  # noqa: PERF401  all that were started must be ended
             held.release()
-            talk.hold(timeout)
-            _, status = os.waitpid(pid, 0)
+            _hold(talks, timeout)
+            statuses = [os.waitpid(pid, 0)[1] for pid in pids]
         except BaseException:
-            _end(pid)
+            for pid in pids:
+                _end(pid)
             raise
     except TimeoutError:
         raise ProcessError(
             f"`{argv[0]}` did not end within {timeout:g} seconds", code="tool-timeout"
         ) from None
     finally:
-        talk.close()
+        for talk in talks:
+            talk.close()
         held.release()
-    return Captured(exit_code=exit_code(status), stdout=bytes(talk.stdout), stderr=bytes(talk.stderr))
+    return [
+        Captured(exit_code=exit_code(status), stdout=bytes(talk.stdout), stderr=bytes(talk.stderr))
+        for talk, status in zip(talks, statuses, strict=True)
+    ]
 
 
 class _Conversation:
@@ -88,28 +108,34 @@ class _Conversation:
         self._in: int | None = None
         self.theirs: tuple[int | str, int, int] = (NOTHING, out, err)
         self._open = {self._out, self._err, out, err}
+        self._listening: set[int] = set()
         if stdin is not None:
             reader, self._in = os.pipe()
             os.set_blocking(self._in, False)
             self._open |= {reader, self._in}
             self.theirs = (reader, out, err)
 
-    def hold(self, timeout: float | None) -> None:
-        """Talk until the tool has closed its ends; raises TimeoutError."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+    def begin(self) -> None:
+        """The tool has its ends; ours of them would keep it waiting."""
         for descriptor in self.theirs:
             if isinstance(descriptor, int):
                 self._close(descriptor)
-        listening = {self._out, self._err}
-        while listening:
-            patience = None if deadline is None else max(0.0, deadline - time.monotonic())
-            writing = [self._in] if self._in in self._open else []
-            readable, writable, _ = select.select(listening, writing, (), patience)
-            if not readable and not writable:
-                raise TimeoutError
-            if writable:
-                self._feed(writable[0])
-            listening.difference_update([source for source in readable if not self._drain(source)])
+        self._listening = {self._out, self._err}
+
+    def readers(self) -> set[int]:
+        """What may still come; empty when the tool has closed its ends."""
+        return self._listening
+
+    def writers(self) -> list[int]:
+        return [self._in] if self._in is not None and self._in in self._open else []
+
+    def serve(self, readable: Sequence[int], writable: Sequence[int]) -> None:
+        """Take and give what can be had and taken now; what is not ours is left."""
+        for sink in self.writers():
+            if sink in writable:
+                self._feed(sink)
+        done = [source for source in readable if source in self._listening and not self._drain(source)]
+        self._listening.difference_update(done)
 
     def _drain(self, source: int) -> bool:
         """Take what there is; False at the end."""
@@ -137,6 +163,21 @@ class _Conversation:
     def close(self) -> None:
         for descriptor in tuple(self._open):
             self._close(descriptor)
+
+
+def _hold(talks: Sequence[_Conversation], timeout: float | None) -> None:
+    """Talk until the tools have closed their ends; raises TimeoutError."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    for talk in talks:
+        talk.begin()
+    while listening := [source for talk in talks for source in talk.readers()]:
+        patience = None if deadline is None else max(0.0, deadline - time.monotonic())
+        writing = [sink for talk in talks for sink in talk.writers()]
+        readable, writable, _ = select.select(listening, writing, (), patience)
+        if not readable and not writable:
+            raise TimeoutError
+        for talk in talks:
+            talk.serve(readable, writable)
 
 
 def _end(pid: int) -> None:

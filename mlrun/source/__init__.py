@@ -22,8 +22,9 @@ from mlrun.value import replace, value
 
 if TYPE_CHECKING:
     from mlrun.files import Cache
-    from mlrun.model import Caller, Finding, Narrator
+    from mlrun.model import Caller, Finding, Narrator, SourceFacts
     from mlrun.source.mirror import Revision
+    from mlrun.source.restoration import Kept
     from mlrun.source.target import Credentials
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "collect_garbage",
     "parse_target",
     "release",
+    "restore",
     "take",
     "without_credentials",
 ]
@@ -63,6 +65,18 @@ def take(
             return job.from_revision(understood)
         case "directory":
             return job.isolated(understood) if isolated else job.in_place(understood)
+
+
+def restore(
+    facts: SourceFacts, kept: Kept, *, run_id: str, caller: Caller, cache: Cache, narrator: Narrator
+) -> Snapshot:
+    """The exact source of a past run, in a checkout of ours called `run_id`, checked by its git tree id.
+
+    `kept` is what the store has of it. Raises SourceError: `commit-gone`, `source-not-kept`, `tree-differs`.
+    """
+    from mlrun.source import restoration
+
+    return restoration.restore(facts, kept, run_id=run_id, caller=caller, cache=cache, narrator=narrator)
 
 
 def release(snapshot: Snapshot, *, cache: Cache) -> None:

@@ -55,18 +55,29 @@ def lay_out(
     commit: str | None = None,
     url: str | None = None,
     references: str = "",
+    patch: bytes | None = None,
 ) -> Git:
     """Fill a folder with the files of a commit or tree; `commit` is what its HEAD shall be.
 
-    `objects` are the object directories to borrow from, `references` the text of `packed-refs`.
-    Raises SourceError.
+    `objects` are the object directories to borrow from, `references` the text of `packed-refs`, `patch`
+    what `git diff --binary` said of the tree. Raises SourceError.
     """
     _write_repository(root / ".git", objects, commit=commit, url=url, references=references)
     git = local_git(root, variables)
     if shutil.which("git-lfs", path=variables.get("PATH")) is None:
         git = replace(git, settings=(*_WITHOUT_LFS, *git.settings))
+    if patch:
+        treeish = _patched(git, treeish, patch)
     git.read("read-tree", "--reset", "-u", treeish)
     return git
+
+
+def _patched(git: Git, treeish: str, patch: bytes) -> str:
+    """The tree that a patch makes of another: in the index alone, where no line ends are converted."""
+    git.read("read-tree", treeish)
+    exact = replace(git, settings=(*git.settings, "apply.whitespace=nowarn", "apply.ignoreWhitespace=no"))
+    exact.read("apply", "--cached", "--binary", "--unidiff-zero", "-", stdin=patch)
+    return git.read("write-tree").text
 
 
 _WITHOUT_LFS = ("filter.lfs.required=false", "filter.lfs.smudge=", "filter.lfs.clean=", "filter.lfs.process=")
