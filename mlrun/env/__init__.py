@@ -7,6 +7,7 @@ enter it, its lock and its packages. Projects and runs that resolve to the same 
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, cast
 
 from mlrun.env.values import NOW, Asked, Collected, Container, Day, Entry, Plan, Site, Visit
@@ -15,16 +16,27 @@ from mlrun.model import Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
+    from mlrun.env.interpreters import Interpreter
     from mlrun.env.values import Builder
     from mlrun.files import Cache
-    from mlrun.model import Caller, Digest, Environment, EnvironmentRequest, EnvKind, Job, Narrator
+    from mlrun.model import (
+        Caller,
+        Digest,
+        Environment,
+        EnvironmentFacts,
+        EnvironmentRequest,
+        EnvKind,
+        Job,
+        Narrator,
+    )
 
 __all__ = [
     "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
     "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave", "listing", "plan",
-    "read", "remove",
+    "names_source", "pythons", "read", "remove", "restore", "variables",
 ]  # fmt: skip
 
 BUILDERS = {
@@ -123,6 +135,55 @@ def ensure(
     """
     site = Site(directory=directory, tree=tree, cache=cache, caller=caller, day=day)
     return _builder(asked.kind).ensure(asked, site, narrator=narrator, refresh=refresh)
+
+
+def restore(
+    facts: EnvironmentFacts,
+    lock: str | None,
+    *,
+    directory: Path,
+    tree: str,
+    cache: Cache,
+    caller: Caller,
+    narrator: Narrator,
+) -> Environment:
+    """The environment of a past run, from its record: the one that is there, else built from its lock's text.
+
+    What the lock names by path is looked for in `directory`, which holds the run's own source. Raises
+    EnvironmentBuildError: `no-environment` where the run had none, `no-lock`, `cannot-restore`.
+    """
+    from mlrun.env import restoration
+
+    site = Site(directory=directory, tree=tree, cache=cache, caller=caller)
+    return restoration.restore(facts, lock, site, narrator=narrator)
+
+
+def names_source(lock: str) -> bool:
+    """Whether a lock's text holds projects by their folders, so that it is built with the source at hand."""
+    from mlrun.env import restoration
+
+    return restoration.names_source(lock)
+
+
+def variables(environment: Environment, inherited: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a program in an environment: the caller's, over them the environment's own."""
+    found = {name: value for name, value in inherited.items() if name not in _MISLEADING}
+    found.update(environment.variables)
+    if environment.path:
+        found["PATH"] = os.pathsep.join((*environment.path, inherited.get("PATH", os.defpath)))
+    return found
+
+
+_MISLEADING = frozenset({"PYTHONHOME", "__PYVENV_LAUNCHER__"})
+"""Variables that would send an environment's Python to the packages of another."""
+
+
+def pythons(cache: Cache, caller: Caller) -> tuple[Interpreter, ...]:
+    """The Pythons of this machine, the newest first."""
+    from mlrun.env.interpreters import Probes, installed
+    from mlrun.env.shelf import Shelf
+
+    return tuple(installed(caller, Probes(Shelf(cache).probes)))
 
 
 def enter(environment: Environment, job: Job, visit: Visit) -> Job:
