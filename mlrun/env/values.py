@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.files import Cache
-    from mlrun.model import Caller, Digest, Environment, EnvKind, Finding, Narrator, Package, Place
+    from mlrun.model import (
+        Caller,
+        Digest,
+        Environment,
+        EnvironmentFacts,
+        EnvKind,
+        Finding,
+        Narrator,
+        Package,
+        Place,
+    )
 
 
 @value
@@ -209,3 +219,12 @@ class Builder(Protocol):
 
         Raises EnvironmentBuildError.
         """
+
+
+class Restorer(Protocol):
+    """A kind of environment that can be had again from a run's record, where that takes more than a lock."""
+
+    def restore(
+        self, facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: Narrator
+    ) -> Environment:
+        """The environment of the run, whose lock's text is `lock`. Raises EnvironmentBuildError."""

@@ -1,0 +1,158 @@
+"""An environment of the past, by its run's record and lock: the one that is there, or one built again.
+
+A lock is kept as if it lay beside the project: what it names by path is looked for in the project's folder.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+from typing import TYPE_CHECKING
+
+from mlrun import digest
+from mlrun.env.shelf import Shelf
+from mlrun.env.values import Asked, Day, Site
+from mlrun.errors import EnvironmentBuildError
+from mlrun.files import write_atomic
+from mlrun.model import Environment, Finding
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from mlrun.env.values import Restorer
+    from mlrun.model import EnvironmentFacts, Narrator
+
+_FOLDER = re.compile(r"^\[packages\.directory\]|^directory\s*=", re.MULTILINE)
+_PATH = re.compile(r'\bpath = ("(?:[^"\\]|\\.)*")')
+_EDITABLE = re.compile(r"\beditable\s*=\s*true\b")
+
+
+def names_source(lock: str) -> bool:
+    """Whether a lock holds projects by their folders: then the source is needed to build from it."""
+    return bool(_FOLDER.search(lock))
+
+
+def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: Narrator) -> Environment:
+    """See `mlrun.env.restore`."""
+    if facts.kind == "system":
+        return _system(facts, site, narrator)
+    if facts.key is None:
+        raise EnvironmentBuildError(
+            "the run ended before its environment was ready, so there is none to go back to",
+            hint="give the project instead of the run",
+            code="no-environment",
+        )
+    if facts.kind != "venv":
+        return _of_other_kind(facts, lock, site, narrator)
+    if lock is None:
+        raise EnvironmentBuildError("the run's record has no lock to build from", code="no-lock")
+    return _venv(facts, lock, replace(site, day=_day(facts)), narrator)
+
+
+def _day(facts: EnvironmentFacts) -> Day:
+    return Day(as_of=facts.as_of, why=facts.as_of_why or "now")
+
+
+def _venv(facts: EnvironmentFacts, lock: str, site: Site, narrator: Narrator) -> Environment:
+    """An editable project is a link to where it was, so such an environment is never taken as it stands."""
+    environment = None if _EDITABLE.search(lock) else _as_it_is(facts, site)
+    if environment is None:
+        from mlrun.env import venv
+
+        asked = Asked(
+            kind="venv",
+            summary=facts.asked or "a run's lock",
+            python=facts.python,
+            python_from="the run's record",
+            lock=_as_file(lock, site),
+        )
+        environment = venv.ensure(asked, site, narrator=narrator, refresh=False)
+    return replace(
+        environment,
+        asked=facts.asked,
+        python_asked=facts.python_asked,
+        as_of=facts.as_of,
+        as_of_why=facts.as_of_why,
+        resolved_at=facts.resolved_at or environment.resolved_at,
+        adaptations=facts.adaptations,
+        findings=(*environment.findings, *_other_platform(facts, environment)),
+    )
+
+
+def _as_it_is(facts: EnvironmentFacts, site: Site) -> Environment | None:
+    """The very environment of the run, if it is still whole."""
+    assert facts.key is not None
+    shelf = Shelf(site.cache)
+    built = shelf.built(facts.key)
+    if built is None:
+        return None
+    shelf.touch(facts.key)
+    location = shelf.location(facts.key)
+    return Environment(
+        kind="venv",
+        key=facts.key,
+        location=location,
+        path=(str(location / "bin"),),
+        variables=(("VIRTUAL_ENV", str(location)),),
+        python=built.python,
+        platform=built.platform,
+        lock=location / "pylock.toml",
+        lock_digest=facts.lock,
+        lock_kind=facts.lock_kind,
+        packages=built.packages,
+        reused=True,
+    )
+
+
+def _as_file(lock: str, site: Site) -> str:
+    """The lock where a resolver can read it, with absolute paths; its name tells its content."""
+    data = _PATH.sub(lambda found: _absolute(found[1], site), lock).encode()
+    folder = site.cache.environments / "locks"
+    path = folder / f"pylock.{digest.hex_of(digest.of_bytes(data))[:32]}.toml"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, data)
+    return str(path)
+
+
+def _absolute(quoted: str, site: Site) -> str:
+    path = os.path.normpath(os.path.join(site.directory, json.loads(quoted)))
+    return f"path = {json.dumps(path, ensure_ascii=False)}"
+
+
+def _system(facts: EnvironmentFacts, site: Site, narrator: Narrator) -> Environment:
+    from mlrun.env import system
+
+    asked = Asked(kind="system", summary=facts.asked)
+    environment = system.ensure(asked, site, narrator=narrator, refresh=False)
+    if environment.key == facts.key:
+        return environment
+    message = (
+        f"the run used the caller's own environment (Python {facts.python}, {len(facts.packages)} packages), "
+        f"which is no longer the same: now Python {environment.python}, {len(environment.packages)} packages"
+    )
+    return replace(environment, findings=(Finding(level="warning", code="other-system", message=message),))
+
+
+def _of_other_kind(facts: EnvironmentFacts, lock: str | None, site: Site, narrator: Narrator) -> Environment:
+    from mlrun.env import BUILDERS
+
+    builder: Restorer | None = None
+    if facts.kind in BUILDERS:
+        module = importlib.import_module(BUILDERS[facts.kind])
+        builder = module if hasattr(module, "restore") else None
+    if builder is None:
+        raise EnvironmentBuildError(
+            f"this release cannot build a {facts.kind} environment again from a run's record",
+            hint="give the project instead of the run",
+            code="cannot-restore",
+        )
+    return builder.restore(facts, lock, site, narrator=narrator)
+
+
+def _other_platform(facts: EnvironmentFacts, environment: Environment) -> tuple[Finding, ...]:
+    if facts.platform == environment.platform:
+        return ()
+    message = f"the lock was made on {facts.platform}, and this is {environment.platform}"
+    return (Finding(level="warning", code="other-platform", message=message),)
