@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 from mlrun.model import EnvironmentRequest
 from mlrun.project.notes import what
-from mlrun.project.values import check_keys, items, text, texts
+from mlrun.project.values import check_keys, items, optional, text, texts
 from mlrun.value import replace
 from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mlrun.project.notes import Notes
     from mlrun.yamlfile import Node
 
 ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env", "environment")
-DOCKER_KEYS = ("image", "volumes", "environment")
+DOCKER_KEYS = ("image", "build", "dockerfile", "volumes", "environment")
 IN_PLACE_KEYS = ("python", "requirements")
 
 _ENVIRONMENT_FILE = re.compile(r"\.(ya?ml|txt|toml|lock)$")
@@ -89,11 +90,11 @@ def _docker(key: Scalar, node: Node, notes: Notes) -> EnvironmentRequest:
         notes.expected("`docker_env` must be a mapping", node, code="bad-environment", hint=hint)
         return request
     check_keys(node, DOCKER_KEYS, "`docker_env`", notes, essential=("image",))
-    image = node.get("image")
-    if image is not None and not is_null(image):
-        request = replace(request, image=text(image, "image", notes))
-    elif not notes.errors:
-        notes.error("no-image", "`docker_env` names no `image`", key.place, hint="`image: python:3.11-slim`")
+    for name in ("image", "build", "dockerfile"):
+        request = replace(request, **{name: optional(node.get(name), _text_of(name), notes)})
+    if not (request.image or request.build or request.dockerfile or notes.errors):
+        hint = "`image: python:3.11-slim`, or `build: .` to build the project's Dockerfile"
+        notes.error("no-image", "`docker_env` names no `image`", key.place, hint=hint)
     variables = [
         _docker_variable(item, notes) for item in items(node.get("environment"), "environment", notes)
     ]
@@ -102,6 +103,10 @@ def _docker(key: Scalar, node: Node, notes: Notes) -> EnvironmentRequest:
         volumes=texts(node.get("volumes"), "volumes", notes),
         variables=tuple(variable for variable in variables if variable),
     )
+
+
+def _text_of(key: str) -> Callable[[Node, Notes], str | None]:
+    return lambda node, notes: text(node, key, notes) or None
 
 
 def _docker_variable(node: Node, notes: Notes) -> tuple[str, str | None] | None:
