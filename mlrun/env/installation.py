@@ -8,7 +8,7 @@ import shlex
 import time
 from typing import TYPE_CHECKING
 
-from mlrun.env.lock import canonical
+from mlrun.env.lock import canonical, without_packages
 from mlrun.env.shelf import Built, distributions_in, stamp_of, utc, write_built
 from mlrun.files import write_atomic
 from mlrun.model import Package
@@ -40,8 +40,13 @@ def install(
     if resolved.lock.count:
         lock = location / "pylock.toml"
         lock.touch(mode=0o600)
-        lock.write_text(resolved.lock.installable, "utf-8")
+        built = frozenset(canonical(wheel.name.split("-")[0]) for wheel in resolved.wheels)
+        lock.write_text(without_packages(resolved.lock.installable, built), "utf-8")
         tool.must("install its packages", "pip", "sync", "--python", python, *tool.flags, lock)
+    for wheel in resolved.wheels:
+        name, version, *_ = wheel.name.split("-")
+        found = ("--no-index", "--find-links", wheel.parent, f"{name}=={version}")
+        tool.must(f"install {name}", "pip", "install", "--python", python, "--no-deps", *found)
     for local in resolved.local:
         source = _source_of(local, tool.index_flags)
         tool.must(f"install {local.name}", "pip", "install", "--python", python, "--no-deps", *source)

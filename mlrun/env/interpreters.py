@@ -103,10 +103,10 @@ def choose(wanted: str | None, *, caller: Caller, probes: Probes) -> tuple[Inter
     """
     default = first_on_path(caller)
     preferred = probes.ask(_base_of(default), caller.variables) if default else None
-    if preferred and _fits(preferred, wanted):
+    if preferred and fits(preferred, wanted):
         return preferred, ()
-    found = sorted(_candidates(caller, probes), key=lambda each: each.numbers, reverse=True)
-    fitting = [each for each in found if _fits(each, wanted)]
+    found = installed(caller, probes)
+    fitting = [each for each in found if fits(each, wanted)]
     if fitting:
         return fitting[0], ()
     if wanted and re.fullmatch(r"\d+\.\d+\.\d+", wanted):
@@ -141,7 +141,13 @@ def _nothing_fits(wanted: str | None, found: list[Interpreter]) -> EnvironmentBu
     )
 
 
-def _fits(interpreter: Interpreter, wanted: str | None) -> bool:
+def installed(caller: Caller, probes: Probes) -> list[Interpreter]:
+    """Every CPython 3 that can be found, newest first."""
+    return sorted(_candidates(caller, probes), key=lambda each: each.numbers, reverse=True)
+
+
+def fits(interpreter: Interpreter, wanted: str | None) -> bool:
+    """Whether it is of a version (`3`, `3.10`, `3.10.12`), or within a specifier; None wants any."""
     if wanted is None:
         return True
     if re.fullmatch(r"[\d.]+", wanted):

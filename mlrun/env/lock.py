@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 _SEPARATOR = "\n[[packages]]\n"
 _PYPI_FILES = "https://files.pythonhosted.org/"
 _PYPI = "https://pypi.org/simple"
+_DAY = re.compile(r'^\[tool\.mlrun\]\nas-of = "([^"]+)"', re.MULTILINE)
+_LOCKED = re.compile(r'^name = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
 _FILES = re.compile(r"^(sdist|wheels) = ", re.MULTILINE)
 
 Indexes = dict[tuple[str, str], str]
@@ -94,6 +96,44 @@ def read_lock(
     )
 
 
+def with_day(text: str, as_of: str | None) -> str:
+    """The lock with the day noted whose tools are to build what has no wheel; as it is where all have one."""
+    header, *blocks = text.split(_SEPARATOR)
+    from_source = any(not re.search(r"^(wheels|directory) = ", block, re.MULTILINE) for block in blocks)
+    if as_of is None or not from_source or _DAY.search(header):
+        return text
+    return _SEPARATOR.join([f"{header.rstrip()}\n\n[tool.mlrun]\nas-of = {toml_text(as_of)}\n", *blocks])
+
+
+def day_of(text: str) -> str | None:
+    """The day that a lock of ours notes."""
+    found = _DAY.search(text.split(_SEPARATOR)[0])
+    return found[1] if found else None
+
+
+def versions_in(text: str) -> dict[str, str]:
+    """The locked versions by name."""
+    return {canonical(name): version for name, version in _LOCKED.findall(text)}
+
+
+def without_wheels(text: str) -> list[tuple[str, str]]:
+    """Name and version of what a lock can only build from source."""
+    blocks = text.split(_SEPARATOR)[1:]
+    unbuilt = [block for block in blocks if re.search(r"^sdist = ", block, re.MULTILINE)]
+    return [
+        (canonical(found[1]), found[2])
+        for block in unbuilt
+        if not re.search(r"^wheels = ", block, re.MULTILINE) and (found := _LOCKED.search(block))
+    ]
+
+
+def without_packages(text: str, names: frozenset[str]) -> str:
+    """The lock without some packages, by canonical name."""
+    header, *blocks = text.split(_SEPARATOR)
+    kept = [block for block in blocks if canonical(block.split('"', 2)[1]) not in names]
+    return _SEPARATOR.join([header, *kept]).rstrip() + "\n"
+
+
 def canonical(name: str) -> str:
     """A distribution's name in the one spelling of PEP 503."""
     return re.sub(r"[-_.]+", "-", name).lower()
@@ -105,15 +145,16 @@ def _portable(
     for kind in ("directory", "archive", "vcs"):
         path = package[kind].get("path") if isinstance(package.get(kind), dict) else None
         if path is not None:
-            block = block.replace(f"path = {_toml_text(path)}", f"path = {_toml_text(rewrite(path))}", 1)
+            block = block.replace(f"path = {toml_text(path)}", f"path = {toml_text(rewrite(path))}", 1)
     return block if keep_credentials else without_credentials(block)
 
 
 def _with_index(block: str, index: str) -> str:
-    return _FILES.sub(lambda match: f"index = {_toml_text(index)}\n{match[0]}", block, count=1)
+    return _FILES.sub(lambda match: f"index = {toml_text(index)}\n{match[0]}", block, count=1)
 
 
-def _toml_text(text: str) -> str:
+def toml_text(text: str) -> str:
+    """A TOML string."""
     return json.dumps(text, ensure_ascii=False)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -11,25 +10,19 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from mlrun import digest
-from mlrun.env.lock import all_from_pypi, canonical, read_lock
+from mlrun.env.compiling import Compiled, Source, Wanted, compile_with_uv, with_indexes
+from mlrun.env.lock import day_of, read_lock, with_day, without_wheels
+from mlrun.env.mending import mended
 from mlrun.env.values import stays_editable, will_be_removed
 from mlrun.errors import EnvironmentBuildError
-from mlrun.model import Finding
 from mlrun.value import positional_value, value
 
 if TYPE_CHECKING:
     from mlrun.env.interpreters import Interpreter
-    from mlrun.env.lock import Folder, Indexes, Lock
+    from mlrun.env.lock import Folder, Lock
     from mlrun.env.uv import Uv
     from mlrun.env.values import Asked, LocalProject, Site
 
-NEEDS_PKG_RESOURCES = {"mlflow": (2, 16), "mlflow-skinny": (2, 16)}
-"""Packages that import `pkg_resources` without saying so, and the first version that no longer does."""
-
-_WITHOUT_PKG_RESOURCES = 81  # setuptools from here on
-_WITH_OTHER_DISTUTILS = 75  # setuptools from here on, by which old mlflow cannot copy its models
-_LOCKED = re.compile(r'^name = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
-_SERVED_BY = re.compile(r"^([\w.-]+)==([^\s;\\]+).*\n(?:\s+--hash.*\n)*\s+# from (\S+)$", re.MULTILINE)
 _NOT_SOURCE = shutil.ignore_patterns(
     ".git", ".hg", "__pycache__", ".venv", "venv", "mlruns", "*.egg-info", ".tox"
 )
@@ -53,44 +46,52 @@ class Local:
 
 @value
 class Resolved:
-    """A lock and what is to be installed besides."""
+    """A lock and what is to be installed besides.
+
+    `wheels` are built already, of packages in the lock that have none. `adaptations` say what was added, and
+    why.
+    """
 
     lock: Lock
     local: tuple[Local, ...]
-    findings: tuple[Finding, ...] = ()
+    wheels: tuple[Path, ...] = ()
+    adaptations: tuple[str, ...] = ()
 
 
-def resolve(asked: Asked, site: Site, tool: Uv, interpreter: Interpreter, scratch: Path) -> Resolved:
-    """Resolve with uv, for this interpreter and platform.
+def resolve(
+    asked: Asked, site: Site, tool: Uv, interpreter: Interpreter, scratch: Path, *, pip: bool = False
+) -> Resolved:
+    """Resolve for this interpreter and platform: with uv, or with a `pip` of the site's day.
 
     Raises EnvironmentBuildError.
     """
-    return _Resolution(asked, site, tool, interpreter, scratch).run()
+    return _Resolution(asked, site, tool, interpreter, scratch, pip).run()
 
 
 @positional_value
 class _Resolution:
-    """One resolution; `scratch` is a folder of its own."""
+    """One resolution; `scratch` is a folder of its own, `pip` says that a pip of the day resolves."""
 
     asked: Asked
     site: Site
     tool: Uv
     interpreter: Interpreter
     scratch: Path
+    pip: bool
 
     def run(self) -> Resolved:
         staged = [
             _staged(item, self.site, self.scratch / f"local-{number}")
             for number, item in enumerate(self.asked.local)
         ]
-        text, indexes, findings = self._locked(staged)
+        found = self._locked(staged)
         try:
             lock = read_lock(
-                text,
+                with_day(found.text, self.site.day.as_of),
                 beside=self.scratch,
                 directory=self.site.directory,
                 origins={str(each.path): each.origin for each in staged},
-                indexes=indexes,
+                indexes=found.indexes,
             )
         except (ValueError, KeyError, IndexError, TypeError) as error:
             what = self.asked.lock or "the lock"
@@ -100,26 +101,56 @@ class _Resolution:
             self._ready(folder, copies.get(folder.path, Path(folder.path)), self.scratch / f"wheel-{number}")
             for number, folder in enumerate(lock.folders)
         )
-        return Resolved(lock=lock, local=local, findings=findings)
+        return Resolved(lock=lock, local=local, wheels=found.wheels, adaptations=found.adaptations)
 
-    def _locked(self, staged: list[_Staged]) -> tuple[str, Indexes, tuple[Finding, ...]]:
-        """The lock's text, which index serves which package, and what was noticed."""
-        if self.asked.lock:
-            return self._given_lock(self.asked.lock), {}, ()
-        lines = [item.text for item in (*self.asked.requirements, *self.asked.build_requirements)]
-        lines += [each.line for each in staged]
-        if not lines and not self.asked.manifest:
-            return self._empty_lock(), {}, ()
-        text = self._compile(lines)
-        findings: tuple[Finding, ...] = ()
-        needing, limits = _limits_of_setuptools(dict(_LOCKED.findall(text)))
-        for limit in limits:
-            # Where the project itself wants a newer one, this has no solution, and what was found stands.
-            with contextlib.suppress(EnvironmentBuildError):
-                text, lines = self._compile([*lines, limit]), [*lines, limit]
-                findings = _added_setuptools(needing, limit)
-                break
-        return text, self._indexes(text, lines), findings
+    def _locked(self, staged: list[Source]) -> Compiled:
+        asked = self.asked
+        if asked.lock:
+            return self._from_lock(asked.lock)
+        wanted = Wanted(
+            lines=tuple(item.text for item in (*asked.requirements, *asked.build_requirements)),
+            limits=tuple(item.text for item in asked.constraints),
+            sources=tuple(staged),
+            manifest=self.site.directory / asked.manifest if asked.manifest else None,
+        )
+        if not wanted.lines and not wanted.sources and not wanted.manifest:
+            return Compiled(text=self._empty_lock())
+        compiled, wanted = mended(self._compile, wanted, as_of=self.site.day.as_of)
+        if self.pip:
+            return compiled
+        return with_indexes(
+            compiled, wanted, tool=self.tool, interpreter=self.interpreter, scratch=self.scratch
+        )
+
+    def _compile(self, wanted: Wanted) -> Compiled:
+        if self.pip and self.site.day.as_of:
+            from mlrun.env.era import compile_with_pip as compile_
+
+            return compile_(
+                wanted,
+                tool=self.tool,
+                interpreter=self.interpreter,
+                scratch=self.scratch,
+                as_of=self.site.day.as_of,
+            )
+        return compile_with_uv(wanted, tool=self.tool, interpreter=self.interpreter, scratch=self.scratch)
+
+    def _from_lock(self, path: str) -> Compiled:
+        """A lock as it was given; what has no wheel is built with the tools of the day that it notes."""
+        text = self._given_lock(path)
+        as_of = day_of(text)
+        if as_of is None:
+            return Compiled(text=text)
+        self.tool.variables["UV_EXCLUDE_NEWER"] = as_of
+        unbuilt = without_wheels(text) if self.pip else []
+        if not unbuilt:
+            return Compiled(text=text)
+        from mlrun.env.era import build_with_pip
+
+        wheels = build_with_pip(
+            unbuilt, tool=self.tool, interpreter=self.interpreter, scratch=self.scratch, as_of=as_of
+        )
+        return Compiled(text=text, wheels=wheels)
 
     def _given_lock(self, path: str) -> str:
         if not path.endswith("uv.lock"):
@@ -138,44 +169,6 @@ class _Resolution:
     def _output(self) -> Path:
         return self.scratch / "pylock.toml"
 
-    def _compile(self, lines: list[str]) -> str:
-        """The text of a lock for this platform and Python, as a plain install would resolve it.
-
-        One for all platforms took seven times as long wherever versions had to be searched for.
-        """
-        self._output.unlink(
-            missing_ok=True
-        )  # uv would hold to the versions, and the files, of an earlier one
-        output = ("--format", "pylock.toml", "--generate-hashes", "--output-file", str(self._output))
-        self.tool.must("resolve the environment", *self._compile_arguments(), *output, stdin=_text_of(lines))
-        return self._output.read_text("utf-8")
-
-    def _indexes(self, lock: str, lines: list[str]) -> Indexes:
-        """Which index serves each package; uv says so only in its other format, from its cache at once.
-
-        Without it in the lock, uv takes every file for one of a bare URL: kept apart in its cache, and
-        fetched again though the index's copy is there.
-        """
-        only_pypi = all_from_pypi(lock) and "UV_DEFAULT_INDEX" not in self.tool.variables
-        if only_pypi or "--no-index" in self.tool.flags:
-            return {}
-        how = ("--format", "requirements.txt", "--no-annotate", "--emit-index-annotation")
-        said = self.tool.run(*self._compile_arguments(), *how, "--offline", stdin=_text_of(lines))
-        if said.exit_code != 0:  # the index forbids to cache its pages
-            said = self.tool.run(*self._compile_arguments(), *how, stdin=_text_of(lines))
-        found = _SERVED_BY.findall(said.stdout.decode("utf-8", "replace"))
-        return {(canonical(name), version): url for name, version, url in found}
-
-    def _compile_arguments(self) -> list[str]:
-        arguments = ["pip", "compile", "-", "--no-header", "--quiet", "--python", self.interpreter.path]
-        if self.asked.manifest:
-            arguments.append(str(self.site.directory / self.asked.manifest))
-        if self.asked.constraints:
-            constraints = self.scratch / "constraints.txt"
-            constraints.write_text(_text_of([item.text for item in self.asked.constraints]))
-            arguments += ["--constraints", str(constraints)]
-        return [*arguments, *self.tool.flags]
-
     def _ready(self, folder: Folder, source: Path, output: Path) -> Local:
         """A wheel is known by its RECORD, since archives of the same files differ in their times."""
         its_own = self.asked.lock is not None  # uv locks a project itself as editable, wherever it lies
@@ -189,52 +182,10 @@ class _Resolution:
         return Local(name=folder.name, wheel=wheel, folder=folder.path, identity=identity)
 
 
-def _text_of(lines: list[str]) -> str:
-    return "".join(f"{line}\n" for line in lines)
-
-
-def _limits_of_setuptools(locked: dict[str, str]) -> tuple[str | None, list[str]]:
-    """Which locked package needs `pkg_resources` without saying so, and what to add, first choice first.
-
-    Who names setuptools without a version mostly needs just that, so a newer one is not taken unasked.
-    """
-    needing = None
-    for name, fixed in NEEDS_PKG_RESOURCES.items():
-        if name in locked and _numbers(locked[name]) < fixed:
-            needing = f"{name} {locked[name]}"
-    limits = [_WITH_OTHER_DISTUTILS] if needing else []
-    if needing or "setuptools" in locked:
-        limits.append(_WITHOUT_PKG_RESOURCES)
-    found = _numbers(locked.get("setuptools", "9999"))
-    return needing, [f"setuptools<{limit}" for limit in limits if found >= (limit, 0)]
-
-
-def _numbers(version: str) -> tuple[int, int]:
-    """Major and minor, of any version that an index may serve."""
-    major, minor, *_ = (*map(int, re.findall(r"\d+", version)), 0, 0)
-    return major, minor
-
-
-def _added_setuptools(needing: str | None, limit: str) -> tuple[Finding, ...]:
-    if needing is None:
-        return ()
-    message = f"{needing} needs pkg_resources without saying so: {limit} is added"
-    return (Finding(level="warning", code="added-setuptools", message=message),)
-
-
 # --- local projects -----------------------------------------------------------------------------------
 
 
-@value
-class _Staged:
-    """A local project as uv is to see it: at `path`, which may be a copy of `origin`."""
-
-    origin: str
-    path: Path
-    line: str
-
-
-def _staged(item: LocalProject, site: Site, copy: Path) -> _Staged:
+def _staged(item: LocalProject, site: Site, copy: Path) -> Source:
     """Sources are copied before anything is built from them: build tools litter the folder they work in."""
     origin = Path(os.path.normpath(site.directory / item.path))
     editable = stays_editable(item.editable, site)
@@ -244,7 +195,7 @@ def _staged(item: LocalProject, site: Site, copy: Path) -> _Staged:
         shutil.copytree(origin, copy, symlinks=True, ignore=_NOT_SOURCE, ignore_dangling_symlinks=True)
         path = copy
     url = f"file://{quote(str(path))}"
-    return _Staged(origin=str(origin), path=path, line=("-e " if editable else "") + url + item.extras)
+    return Source(origin=str(origin), path=path, url=url + item.extras, editable=editable)
 
 
 def _takes_version_from_git(folder: Path) -> bool:

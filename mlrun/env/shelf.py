@@ -50,12 +50,17 @@ class Built:
 
 @value
 class Answer:
-    """Which environment answers a request, when it was resolved, its lock, and what was noticed."""
+    """Which environment answers a request, when it was resolved, its lock, and what was noticed.
+
+    `as_of` is the day whose packages it holds, `adaptations` what was done that was not asked.
+    """
 
     key: Digest
     resolved_at: str
     lock_digest: Digest
     findings: tuple[Finding, ...] = ()
+    as_of: str | None = None
+    adaptations: tuple[str, ...] = ()
 
 
 @positional_value
@@ -99,6 +104,8 @@ class Shelf:
                     Finding(level="warning", code=code, message=message)
                     for code, message in values["findings"]
                 ),
+                as_of=values["as_of"],
+                adaptations=tuple(values["adaptations"]),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -112,6 +119,8 @@ class Shelf:
             "resolved_at": answer.resolved_at,
             "lock_digest": answer.lock_digest,
             "findings": [(finding.code, finding.message) for finding in answer.findings],
+            "as_of": answer.as_of,
+            "adaptations": answer.adaptations,
         }
         write_atomic(file, json.dumps(values).encode())
 

@@ -7,6 +7,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mlrun.env.pip_settings import flags_for_uv, for_uv, without_credentials
+from mlrun.env.traps import BIG
 from mlrun.errors import EnvironmentBuildError
 from mlrun.process import capture
 from mlrun.value import draft, field
@@ -25,6 +26,9 @@ _NOT_INHERITED = re.compile(
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE = re.compile(r"(warning: |Using |Resolved |Prepared |Downloading |Downloaded |Building |Built )")
 _QUOTED_LINES = 20
+
+BIG_ONLY_AS_WHEELS = f"--only-binary={','.join(BIG)}"
+"""For pip, which takes a list; uv takes one flag a package."""
 
 
 @draft
@@ -64,8 +68,12 @@ class Uv:
         """Run it, and raise EnvironmentBuildError where it fails; `doing` completes "cannot …"."""
         said = self.run(*arguments, stdin=stdin)
         if said.exit_code != 0:
-            raise explain(doing, said)
+            raise self.explained(doing, said)
         return said
+
+    def explained(self, doing: str, said: Captured) -> EnvironmentBuildError:
+        """The error that its output amounts to."""
+        return explain(doing, said)
 
 
 def prepare(asked: Asked, site: Site) -> Uv:
@@ -80,9 +88,21 @@ def prepare(asked: Asked, site: Site) -> Uv:
     variables.setdefault("UV_PYTHON_DOWNLOADS", "never")
     if not variables.get("HOME"):  # uv would then keep its cache in the project
         variables.setdefault("UV_CACHE_DIR", str(site.cache.packages))
+    if site.day.as_of:
+        variables["UV_EXCLUDE_NEWER"] = site.day.as_of
     variables.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_NO_ENV_FILE="1", UV_PREVIEW_FEATURES="pylock")
     variables.pop("FORCE_COLOR", None)
-    return Uv(_program(), variables, site.directory, flags_for_uv(site.caller, asked.options))
+    flags = flags_for_uv(site.caller, asked.options)
+    return Uv(_program(), variables, site.directory, (*flags, *_only_wheels(asked, flags)))
+
+
+def _only_wheels(asked: Asked, flags: tuple[str, ...]) -> tuple[str, ...]:
+    """No source builds of the big packages, but where the user says otherwise, or gives a URL."""
+    if "--no-binary=:all:" in flags:
+        return ()
+    by_url = {item.text.split("@")[0].strip().lower() for item in asked.requirements if " @ " in item.text}
+    names = [name for name in BIG if f"--no-binary={name}" not in flags and name not in by_url]
+    return tuple(f"--only-binary={name}" for name in names)
 
 
 def _program() -> str:

@@ -176,13 +176,16 @@ def stays_editable(asked: bool | None, site: Site) -> bool:
 
 @value
 class Plan:
-    """What `ensure` would do. `packages` is their number, where it is known without resolving."""
+    """What `ensure` would do. `packages` is their number, where it is known without resolving; `as_of` their
+    day, and `as_of_why` who chose it."""
 
     kind: EnvKind
     action: Literal["reuse", "build", "none"]
     summary: str
     python: str | None = None
     packages: int | None = None
+    as_of: str | None = None
+    as_of_why: str | None = None
 
 
 @value

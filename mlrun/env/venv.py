@@ -25,12 +25,15 @@ from mlrun.model import Environment
 from mlrun.value import positional_value, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from mlrun.env.attempts import Attempt
     from mlrun.env.resolution import Resolved
     from mlrun.env.uv import Uv
     from mlrun.env.values import Asked, LocalProject, Site
-    from mlrun.model import Digest, Finding, Narrator
+    from mlrun.model import Digest, Narrator
 
-FORMAT = 1
+FORMAT = 2
 """Raised when environments of an older mlrun should not be used any more."""
 
 _METADATA = re.compile(r"pyproject\.toml|setup\.(py|cfg)|.*\.(txt|in)")
@@ -43,11 +46,29 @@ def plan(asked: Asked, site: Site) -> Plan:
     shelf = Shelf(site.cache)
     answer = shelf.answer(request_key(asked, site))
     built = shelf.built(answer.key) if answer else None
-    if built:
+    if answer and built:
         count = len(built.packages)
-        return Plan(kind="venv", action="reuse", summary=asked.summary, python=built.python, packages=count)
-    interpreter, _ = choose(asked.python, caller=site.caller, probes=Probes(shelf.probes))
-    return Plan(kind="venv", action="build", summary=asked.summary, python=interpreter.version)
+        return Plan(
+            kind="venv",
+            action="reuse",
+            summary=asked.summary,
+            python=built.python,
+            packages=count,
+            as_of=answer.as_of,
+            as_of_why=site.day.why if answer.as_of else None,
+        )
+    from mlrun.env.pythons import first_choice
+
+    as_of = site.day.as_of
+    choice = first_choice(asked.python, as_of=as_of, caller=site.caller, probes=Probes(shelf.probes))
+    return Plan(
+        kind="venv",
+        action="build",
+        summary=asked.summary,
+        python=choice.interpreter.version,
+        as_of=as_of,
+        as_of_why=site.day.why if as_of else None,
+    )
 
 
 def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> Environment:
@@ -57,12 +78,12 @@ def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> En
     """
     shelf = Shelf(site.cache)
     request = request_key(asked, site)
-    if not refresh and (found := _found(shelf, request, asked)):
+    if not refresh and (found := _found(shelf, request, asked, site)):
         return found
     site.cache.prepare()
     build = _Build(asked, site, shelf, request, narrator)
     with locked(shelf.request_lock(request), waiting=build.waiting):
-        if not refresh and (found := _found(shelf, request, asked)):
+        if not refresh and (found := _found(shelf, request, asked, site)):
             return found
         return build.run()
 
@@ -70,13 +91,15 @@ def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> En
 def request_key(asked: Asked, site: Site) -> Digest:
     """The digest of all that decides what will be resolved."""
     python = asked.python or ""
-    if not python.replace(".", "").isdigit() or python.count(".") == 0:
+    as_of = None if asked.lock else site.day.as_of
+    if as_of is None and (not python.replace(".", "").isdigit() or python.count(".") == 0):
         python = f"{python} {first_on_path(site.caller)}"  # any will do: then the caller's own decides
     return digest.of_value(
         {
             "format": FORMAT,
             "platform": platform_name(),
             "python": python,
+            "as_of": as_of,
             "requirements": [item.text for item in asked.requirements],
             "constraints": [item.text for item in asked.constraints],
             "build": [item.text for item in asked.build_requirements],
@@ -139,23 +162,25 @@ def _names_local_source(asked: Asked, site: Site) -> bool:
     return False
 
 
-def _found(shelf: Shelf, request: Digest, asked: Asked) -> Environment | None:
+def _found(shelf: Shelf, request: Digest, asked: Asked, site: Site) -> Environment | None:
     answer = shelf.answer(request)
     built = shelf.built(answer.key) if answer else None
     if answer is None or built is None:
         return None
     shelf.touch(answer.key)
-    return _environment(shelf, answer, built, asked, reused=True)
+    return _environment(shelf, answer, built, asked, site, reused=True)
 
 
-def _environment(shelf: Shelf, answer: Answer, built: Built, asked: Asked, *, reused: bool) -> Environment:
+def _environment(
+    shelf: Shelf, answer: Answer, built: Built, asked: Asked, site: Site, *, reused: bool
+) -> Environment:
     location = shelf.location(answer.key)
     return Environment(
         kind="venv",
         key=answer.key,
         location=location,
         path=(str(location / "bin"),),
-        variables=(("VIRTUAL_ENV", str(location)),),
+        variables=(*(asked.conda.variables if asked.conda else ()), ("VIRTUAL_ENV", str(location))),
         asked=asked.summary,
         python=built.python,
         python_asked=asked.python,
@@ -164,6 +189,9 @@ def _environment(shelf: Shelf, answer: Answer, built: Built, asked: Asked, *, re
         lock_digest=answer.lock_digest,
         lock_kind="pylock.toml",
         resolved_at=answer.resolved_at,
+        as_of=answer.as_of,
+        as_of_why=site.day.why if answer.as_of else None,
+        adaptations=answer.adaptations,
         packages=built.packages,
         reused=reused,
         findings=answer.findings,
@@ -184,52 +212,103 @@ class _Build:
     narrator: Narrator
 
     def run(self) -> Environment:
-        from mlrun.env import resolution, uv
+        """The first way that leads to an environment."""
+        from mlrun.env.attempts import PATIENCE, Failure, attempts, in_vain
 
         started = time.monotonic()
-        interpreter, findings = self._interpreter()
+        self._download_python()
+        probes = Probes(self.shelf.probes)
+        ways = attempts(self.asked, self._site, probes, self._reduced)
+        failures: list[Failure] = []
+        transcript: list[str] = []
+        attempt = next(ways)
+        self._announce(attempt)
+        while True:
+            try:
+                environment = self._tried(attempt, transcript)
+            except EnvironmentBuildError as error:
+                failures.append(Failure(attempt=attempt, error=error))
+            else:
+                seconds = 0.0 if environment.reused else time.monotonic() - started
+                return replace(environment, build_seconds=seconds)
+            turned = self._next(ways, failures[-1].error)
+            if turned is None or time.monotonic() - started > PATIENCE:
+                log = str(self.shelf.keep_log(self.request, transcript))
+                raise in_vain(failures, self.asked, self._site, probes, log=log) from failures[0].error
+            attempt = turned
+
+    def _next(
+        self, ways: Generator[Attempt, EnvironmentBuildError, None], error: EnvironmentBuildError
+    ) -> Attempt | None:
+        """The way to turn to after a failure."""
+        try:
+            attempt = ways.send(error)
+        except StopIteration:
+            return None
+        self.narrator.say(f"{error.message}; trying {attempt.turned}")
+        return attempt
+
+    def _announce(self, attempt: Attempt) -> None:
+        python = attempt.choice.interpreter.version
         wanted = self.asked.summary.partition(": ")[2].partition(", Python ")[0]
-        self.narrator.say(f"building environment: Python {interpreter.version}, {wanted}")
-        tool = uv.prepare(self.asked, self.site)
+        self.narrator.say(f"building environment: Python {python}, {wanted}")
+        if attempt.day.as_of:
+            self.narrator.say(f"packages as of {attempt.day.as_of[:10]}, {attempt.day.why}")
+
+    @property
+    def _site(self) -> Site:
+        """A lock is of its own day."""
+        return replace(self.site, day=replace(self.site.day, as_of=None)) if self.asked.lock else self.site
+
+    def _tried(self, attempt: Attempt, transcript: list[str]) -> Environment:
+        """One way, to its end. Raises EnvironmentBuildError."""
+        from mlrun.env import resolution, uv
+
+        site = replace(self._site, day=attempt.day)
+        tool = uv.prepare(attempt.asked, site)
         scratch = self.shelf.scratch(self.request)
         try:
             scratch.mkdir(parents=True, mode=0o700)
             self.narrator.progress("resolving", None)
-            resolved = resolution.resolve(self.asked, self.site, tool, interpreter, scratch)
-            found = (*findings, *resolved.findings)
-            environment = self._built(resolved, interpreter, tool, found)
-        except EnvironmentBuildError as error:
-            raise self._with_log(error, tool) from error
+            interpreter = attempt.choice.interpreter
+            resolved = resolution.resolve(attempt.asked, site, tool, interpreter, scratch, pip=attempt.pip)
+            return self._built(resolved, attempt, tool)
         finally:
+            transcript += [f"# {attempt.turned}", *tool.transcript]
             remove_tree(scratch, trash=self.site.cache.trash)
-        seconds = 0.0 if environment.reused else time.monotonic() - started
-        return replace(environment, build_seconds=seconds)
+
+    def _reduced(self) -> Asked | None:
+        """What is asked, cut down to what the code imports."""
+        try:
+            from mlrun.env.reduction import reduced
+        except ImportError:
+            return None
+        return reduced(self.asked, self._site)
 
     def waiting(self, _seconds: float) -> None:
         """Say why nothing happens."""
         self.narrator.say("waiting for another mlrun that builds the same environment")
 
-    def _interpreter(self) -> tuple[Interpreter, tuple[Finding, ...]]:
-        probes = Probes(self.shelf.probes)
+    def _download_python(self) -> None:
+        """uv fetches one that is missing, for those who have told it that it may."""
+        downloads = self.site.caller.variables.get("UV_PYTHON_DOWNLOADS", "never")
+        wanted = self.asked.python
+        if downloads in ("never", "manual", "false", "0") or not wanted:
+            return
         try:
-            return choose(self.asked.python, caller=self.site.caller, probes=probes)
+            choose(wanted, caller=self.site.caller, probes=Probes(self.shelf.probes))
         except EnvironmentBuildError:
-            downloads = self.site.caller.variables.get("UV_PYTHON_DOWNLOADS", "never")
-            if downloads in ("never", "manual", "false", "0") or not self.asked.python:
-                raise
-        from mlrun.env import uv
+            from mlrun.env import uv
 
-        tool = uv.prepare(self.asked, self.site)
-        self.narrator.say(f"downloading Python {self.asked.python}")
-        tool.must(f"download Python {self.asked.python}", "python", "install", self.asked.python)
-        return choose(self.asked.python, caller=self.site.caller, probes=probes)
+            tool = uv.prepare(self.asked, self.site)
+            self.narrator.say(f"downloading Python {wanted}")
+            tool.must(f"download Python {wanted}", "python", "install", wanted)
 
-    def _built(
-        self, resolved: Resolved, interpreter: Interpreter, tool: Uv, findings: tuple[Finding, ...]
-    ) -> Environment:
+    def _built(self, resolved: Resolved, attempt: Attempt, tool: Uv) -> Environment:
         """Build it unless it is there."""
         from mlrun.env.installation import install
 
+        interpreter = attempt.choice.interpreter
         key = self._key(resolved, interpreter)
         final, lock = self.shelf.location(key), self.shelf.build_lock(key)
         with locked(lock, waiting=self.waiting):
@@ -252,14 +331,18 @@ class _Build:
             key=key,
             resolved_at=utc(time.time()),
             lock_digest=digest.of_bytes(resolved.lock.text.encode()),
-            findings=findings,
+            findings=attempt.choice.findings,
+            as_of=attempt.day.as_of,
+            adaptations=tuple(
+                dict.fromkeys((*attempt.asked.adaptations, *attempt.adaptations, *resolved.adaptations))
+            ),
         )
         self.shelf.remember(self.request, answer)
         self.shelf.touch(key)
         built = self.shelf.built(key)
         if built is None:
             raise EnvironmentBuildError(f"the environment {key} vanished while it was built")
-        return _environment(self.shelf, answer, built, self.asked, reused=not was_built)
+        return _environment(self.shelf, answer, built, self.asked, self.site, reused=not was_built)
 
     def _key(self, resolved: Resolved, interpreter: Interpreter) -> Digest:
         return shorten(
@@ -272,14 +355,4 @@ class _Build:
                     "local": [local.identity for local in resolved.local],
                 }
             )
-        )
-
-    def _with_log(self, error: EnvironmentBuildError, tool: Uv) -> EnvironmentBuildError:
-        log = self.shelf.keep_log(self.request, tool.transcript)
-        return EnvironmentBuildError(
-            error.message,
-            hint=error.hint,
-            code=error.code,
-            place=error.place,
-            details=(*error.details, f"the whole log: {log}"),
         )

@@ -1,0 +1,217 @@
+"""In which order an environment is tried, and when the next way is worth a try.
+
+    1. what is asked, by uv, with the Python that is named or was usual on that day
+    2. by a pip of that day, where uv is stricter than what was published then, or cannot build it
+    3. the list cut down to what the code imports, where it is the export of a whole machine
+    4. other Pythons, the nearest first, where the project names none
+    5. the list cut down to what the code imports, where it was not yet
+    6. the packages of now
+
+What is no matter of versions (no network, a hash that differs) is not tried again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+from mlrun.env.as_of import shown
+from mlrun.env.era import FIRST_STRICT_DAY, version_of_pip
+from mlrun.env.pythons import Choice, first_choice, missing_of_day, neighbours
+from mlrun.errors import EnvironmentBuildError
+from mlrun.value import replace, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+
+    from mlrun.env.interpreters import Interpreter, Probes
+    from mlrun.env.values import Asked, Day, Site
+
+PATIENCE = 600.0
+"""Seconds after which no other way is begun."""
+
+_FINAL = frozenset({"no-network", "no-uv", "hash-mismatch", "bad-lock", "no-python", "tool-timeout"})
+_OLD_DAYS = 180
+_QUOTED = 6
+
+
+@value
+class Attempt:
+    """One way to an environment; `turned` names it to a person."""
+
+    asked: Asked
+    day: Day
+    choice: Choice
+    pip: bool = False
+    turned: str = ""
+    adaptations: tuple[str, ...] = ()
+
+
+@value
+class Failure:
+    """A way that led nowhere, and why."""
+
+    attempt: Attempt
+    error: EnvironmentBuildError
+
+
+def attempts(
+    asked: Asked, site: Site, probes: Probes, reduce: Callable[[], Asked | None]
+) -> Generator[Attempt, EnvironmentBuildError, None]:
+    """The ways in their order; each failure is sent in, and decides about the next.
+
+    `reduce` cuts the list down to what the code imports. Raises EnvironmentBuildError (`no-python`) where
+    there is no Python to begin with.
+    """
+    choice = first_choice(asked.python, as_of=site.day.as_of, caller=site.caller, probes=probes)
+    first = Attempt(asked=asked, day=site.day, choice=choice, adaptations=choice.adaptations)
+    error = yield replace(first, turned=f"uv, {_python(choice.interpreter)}")
+    if error.code in _FINAL:
+        return
+    if _pip_may_do(first, error):
+        yield _by_pip(first, error)
+    best, cut = first, None
+    if asked.exported and (cut := reduce()):
+        best = _cut_down(first, cut)
+        error = yield from _with_either(best)
+    if not asked.lock and _another_python_may_do(error):
+        near = neighbours(asked.python, chosen=choice.interpreter, caller=site.caller, probes=probes)
+        for interpreter in near:
+            yield from _with_either(_on(best, interpreter))
+    if cut is None and not asked.lock and (cut := reduce()):
+        yield from _with_either(_cut_down(first, cut))
+    if site.day.as_of:
+        yield _of_now(first)
+        if cut:
+            yield _of_now(_cut_down(first, cut))
+
+
+def _with_either(attempt: Attempt) -> Generator[Attempt, EnvironmentBuildError, EnvironmentBuildError]:
+    """By uv, and by pip where that may do."""
+    error = yield attempt
+    if _pip_may_do(attempt, error):
+        yield _by_pip(attempt, error)
+    return error
+
+
+def _by_pip(attempt: Attempt, error: EnvironmentBuildError) -> Attempt:
+    pip = f"pip {version_of_pip(attempt.choice.interpreter)}"
+    text = f"resolved by {pip} as of that day, since uv could not: {error.message}"
+    if attempt.asked.lock:
+        text = f"built by {pip} with the tools of its day, since uv could not: {error.message}"
+    return replace(
+        attempt,
+        pip=True,
+        turned=f"{pip} as of that day, {_python(attempt.choice.interpreter)}",
+        adaptations=(*attempt.adaptations, text),
+    )
+
+
+def _cut_down(attempt: Attempt, cut: Asked) -> Attempt:
+    return replace(
+        attempt,
+        asked=cut,
+        turned=f"only what the code imports, {_python(attempt.choice.interpreter)}",
+    )
+
+
+def _on(attempt: Attempt, interpreter: Interpreter) -> Attempt:
+    text = f"{_python(interpreter)}, since with {attempt.choice.interpreter.version} there was no way"
+    return replace(
+        attempt,
+        choice=Choice(interpreter=interpreter),
+        turned=f"uv, {_python(interpreter)}",
+        adaptations=(text,),
+    )
+
+
+def _of_now(attempt: Attempt) -> Attempt:
+    day = shown(attempt.day.as_of or "")
+    return replace(
+        attempt,
+        day=replace(attempt.day, as_of=None, why="now"),
+        turned=f"packages of now, {_python(attempt.choice.interpreter)}",
+        adaptations=(*attempt.adaptations, f"packages of now, since those of {day} could not be installed"),
+    )
+
+
+def _python(interpreter: Interpreter) -> str:
+    return f"Python {interpreter.version}"
+
+
+def _pip_may_do(attempt: Attempt, error: EnvironmentBuildError) -> bool:
+    """pip reads older metadata, builds with older tools, and let conflicts be."""
+    if attempt.asked.lock:
+        return error.code == "cannot-build-package"
+    if attempt.day.as_of is None or error.code in _FINAL:
+        return False
+    if error.code == "cannot-build-package" or "invalid metadata" in _text(error):
+        return True
+    return error.code == "cannot-resolve" and attempt.day.as_of < FIRST_STRICT_DAY
+
+
+def _another_python_may_do(error: EnvironmentBuildError) -> bool:
+    """Whether what failed can depend on the Python: no wheel, no build, or a version it does not allow."""
+    if error.code == "cannot-build-package":
+        return True
+    return error.code == "cannot-resolve" and bool(re.search(r"[Pp]ython|wheel|metadata", _text(error)))
+
+
+def _text(error: EnvironmentBuildError) -> str:
+    return "\n".join((error.message, *error.details))
+
+
+# --- when all is in vain ------------------------------------------------------------------------------
+
+
+def in_vain(
+    failures: Sequence[Failure], asked: Asked, site: Site, probes: Probes, *, log: str
+) -> EnvironmentBuildError:
+    """The first failure, which is nearest to what was asked, and a line for each way that was tried."""
+    error = failures[0].error
+    details = list(error.details)
+    if len(failures) > 1:
+        details = [*details[:_QUOTED], "tried, in this order:"]
+        details += [f"  {each.attempt.turned}: {each.error.message}" for each in failures]
+    return EnvironmentBuildError(
+        error.message,
+        hint=_next_thing(failures, asked, site, probes) or error.hint,
+        code=error.code,
+        place=error.place,
+        details=(*details, f"the whole log: {log}"),
+    )
+
+
+def _next_thing(failures: Sequence[Failure], asked: Asked, site: Site, probes: Probes) -> str | None:
+    """The command line to try next."""
+    error = failures[0].error
+    if error.code in _FINAL:
+        return error.hint
+    as_of = site.day.as_of
+    if as_of is None and (day := _likely_day(asked, site)):
+        return f"`--as-of {day}` takes the packages of that day"
+    if as_of is not None and asked.python is None:
+        absent = missing_of_day(as_of, caller=site.caller, probes=probes)
+        if absent:
+            return f"`uv python install {absent}`, the Python of that day"
+    if asked.conda is not None or any("conda" in name for name in asked.files):
+        return "`--env-manager conda`, where conda or micromamba is installed"
+    if as_of is not None and site.day.why == "the commit's date" and error.hint is None:
+        return "`--as-of DATE` takes the packages of another day"
+    return error.hint
+
+
+def _likely_day(asked: Asked, site: Site) -> str | None:
+    """The commit's day, else that of the files that name the packages; None where that is recent."""
+    if site.day.committed_at:
+        return shown(site.day.committed_at)
+    times = []
+    for name in asked.files:
+        with contextlib.suppress(OSError):
+            times.append(os.stat(site.directory / name).st_mtime)
+    if not times or max(times) > time.time() - _OLD_DAYS * 86400:
+        return None
+    return time.strftime("%Y-%m-%d", time.gmtime(max(times)))

@@ -1,0 +1,111 @@
+"""A resolution without what is known to break: resolved, looked at, and where need be resolved again.
+
+Nothing here is put above the project: where both cannot hold, the resolution without the remedy stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING
+
+from mlrun.env.lock import versions_in
+from mlrun.env.traps import remedies_for
+from mlrun.errors import EnvironmentBuildError
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from mlrun.env.compiling import Compiled, Wanted
+    from mlrun.env.traps import Remedy
+
+    Compile = Callable[[Wanted], Compiled]
+
+NEEDS_PKG_RESOURCES = {"mlflow": (2, 16), "mlflow-skinny": (2, 16)}
+"""Packages that import `pkg_resources` without saying so, and the first version that no longer does."""
+
+HELD_SETUPTOOLS_UNTIL = "2023-10-02"
+"""Python 3.12, whose environments first came without: https://docs.python.org/3/whatsnew/3.12.html"""
+
+_WITHOUT_PKG_RESOURCES = 81  # setuptools from here on
+_WITH_OTHER_DISTUTILS = 75  # setuptools from here on, by which old mlflow cannot copy its models
+_ROUNDS = 3
+
+
+def mended(compile_: Compile, wanted: Wanted, *, as_of: str | None) -> tuple[Compiled, Wanted]:
+    """The resolution, and what was wanted in the end; `adaptations` say what was added and why.
+
+    Raises EnvironmentBuildError where the project's own requirements have no solution.
+    """
+    wanted, held = _with_what_all_held(wanted, as_of)
+    compiled = compile_(wanted)
+    compiled = replace(compiled, adaptations=(*held, *compiled.adaptations))
+    compiled, wanted = _without_traps(compile_, compiled, wanted)
+    return _with_pkg_resources(compile_, compiled, wanted)
+
+
+def _with_what_all_held(wanted: Wanted, as_of: str | None) -> tuple[Wanted, tuple[str, ...]]:
+    """Every environment of old held setuptools, so that packages relied on it unsaid."""
+    named = {re.split(r"[^\w.-]", line.strip().lower(), maxsplit=1)[0] for line in wanted.lines}
+    if as_of is None or as_of >= HELD_SETUPTOOLS_UNTIL or "setuptools" in named:
+        return wanted, ()
+    added = replace(wanted, lines=(*wanted.lines, "setuptools"))
+    return added, ("setuptools is added, which every environment of that day held",)
+
+
+def _without_traps(compile_: Compile, compiled: Compiled, wanted: Wanted) -> tuple[Compiled, Wanted]:
+    tried: set[Remedy] = set()
+    for _ in range(_ROUNDS):
+        remedies = [each for each in remedies_for(versions_in(compiled.text)) if each not in tried]
+        if not remedies:
+            break
+        tried.update(remedies)
+        together = [remedies] if len(remedies) > 1 else []
+        for group in (*together, *([each] for each in remedies)):
+            better = _remedied(wanted, group)
+            with contextlib.suppress(EnvironmentBuildError):
+                compiled = _after(compiled, compile_(better), [each.why for each in group])
+                wanted = better
+                if group is remedies:
+                    break
+    return compiled, wanted
+
+
+def _remedied(wanted: Wanted, group: Sequence[Remedy]) -> Wanted:
+    lines = [each.line for each in group if not each.is_limit]
+    limits = [each.line for each in group if each.is_limit]
+    return replace(wanted, lines=(*wanted.lines, *lines), limits=(*wanted.limits, *limits))
+
+
+def _after(before: Compiled, now: Compiled, why: Sequence[str]) -> Compiled:
+    return replace(now, adaptations=tuple(dict.fromkeys((*before.adaptations, *why, *now.adaptations))))
+
+
+def _with_pkg_resources(compile_: Compile, compiled: Compiled, wanted: Wanted) -> tuple[Compiled, Wanted]:
+    """Who names setuptools without a version mostly needs just that, so a newer one is not taken unasked."""
+    locked = versions_in(compiled.text)
+    needing = _needing_pkg_resources(locked)
+    limits = [_WITH_OTHER_DISTUTILS] if needing else []
+    if needing or "setuptools" in locked:
+        limits.append(_WITHOUT_PKG_RESOURCES)
+    found = _numbers(locked.get("setuptools", "9999"))
+    for limit in [f"setuptools<{limit}" for limit in limits if found >= (limit, 0)]:
+        better = replace(wanted, lines=(*wanted.lines, limit))
+        why = [f"{limit} is added: {needing} needs pkg_resources without saying so"] if needing else []
+        with contextlib.suppress(EnvironmentBuildError):
+            return _after(compiled, compile_(better), why), better
+    return compiled, wanted
+
+
+def _needing_pkg_resources(locked: dict[str, str]) -> str | None:
+    for name, fixed in NEEDS_PKG_RESOURCES.items():
+        if name in locked and _numbers(locked[name]) < fixed:
+            return f"{name} {locked[name]}"
+    return None
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    """Major and minor, of any version that an index may serve."""
+    major, minor, *_ = (*map(int, re.findall(r"\d+", version)), 0, 0)
+    return major, minor
