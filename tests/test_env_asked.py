@@ -225,46 +225,6 @@ def test_a_python_env_may_point_to_a_requirement_file(tmp_path: Path) -> None:
     assert [(local.path, local.editable) for local in asked.local] == [(".", False)]
 
 
-@pytest.mark.parametrize(
-    ("spec", "requirement"),
-    [
-        ("numpy", "numpy"),
-        ("numpy=1.19", "numpy==1.19.*"),
-        ("numpy=1.19.*", "numpy==1.19.*"),
-        ("numpy==1.19.2", "numpy==1.19.2"),
-        ("numpy=1.19.2=py38h54aff64_0", "numpy==1.19.2"),
-        ("numpy>=1.19,<2", "numpy>=1.19,<2"),
-        ("numpy >=1.19", "numpy>=1.19"),
-        ("numpy 1.19", "numpy==1.19.*"),
-        ("conda-forge::numpy=1.19", "numpy==1.19.*"),
-        ("Numpy", "numpy"),
-    ],
-)
-def test_conda_packages_that_pypi_has_become_requirements(
-    tmp_path: Path, spec: str, requirement: str
-) -> None:
-    write(tmp_path, "conda.yaml", f"dependencies:\n- python=3.8\n- {spec}\n")
-    assert requirements(read(tmp_path)) == [requirement]
-
-
-def test_conda_packages_that_only_conda_has_are_refused_by_name(tmp_path: Path) -> None:
-    write(tmp_path, "conda.yaml", "dependencies:\n- python=3.8\n- r-base\n- numpy\n- cudatoolkit=10\n")
-    with pytest.raises(EnvironmentBuildError) as caught:
-        read(tmp_path, EnvironmentRequest(key="conda_env", path="conda.yaml"))
-    assert caught.value.code == "conda-not-yet"
-    assert "r-base, cudatoolkit" in caught.value.message
-
-
-def test_what_conda_s_python_is_made_of_is_left_out_and_said(tmp_path: Path) -> None:
-    text = "dependencies:\n- openssl=1.1.1=h7f8727e_0\n- python\n- sqlite\n- pip:\n  - six\n"
-    write(tmp_path, "conda.yaml", text)
-    asked = read(tmp_path, EnvironmentRequest(key="conda_env", path="conda.yaml"))
-    assert requirements(asked) == ["six"]
-    assert [finding.message for finding in asked.findings] == [
-        "conda.yaml: left out openssl, sqlite, which Python brings along"
-    ]
-
-
 def test_an_empty_conda_file_asks_for_nothing(tmp_path: Path) -> None:
     write(tmp_path, "conda.yaml", "")
     asked = read(tmp_path)

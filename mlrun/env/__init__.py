@@ -94,6 +94,10 @@ def read(
             )
         return asked
     asked = read_asked(request, directory, root=root, translate=True)
+    if asked.conda is not None:
+        from mlrun.env.conda_translate import as_translated
+
+        asked = as_translated(asked, caller)
     return replace(asked, kind="docker", container=Container()) if kind == "docker" else asked
 
 

@@ -167,6 +167,7 @@ def _environment_file(path: str, directory: Path, *, conda: bool, translate: boo
         gathered=found.gathered,
         adaptations=found.adaptations,
         conda=found.conda_asked,
+        exported=found.exported,
     )
 
 

@@ -11,10 +11,12 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun import yamlfile
+from mlrun.env import conda_specs
+from mlrun.env.conda_translate import Line, listed, looks_exported, translate
 from mlrun.env.requirements import Gathered, add_item
 from mlrun.env.values import CondaAsked, Requirement
 from mlrun.env.versions import normal_python
-from mlrun.errors import EnvironmentBuildError, ProjectError
+from mlrun.errors import ProjectError
 from mlrun.value import draft, field
 from mlrun.yamlfile import ListNode, MapNode, Scalar
 
@@ -25,42 +27,18 @@ if TYPE_CHECKING:
     from mlrun.model import Place
     from mlrun.yamlfile import Node
 
-# fmt: off
-SAME_NAME_ON_PYPI = frozenset(
-    {
-        "beautifulsoup4", "bokeh", "boto3", "catboost", "category_encoders", "click", "cloudpickle",
-        "cython", "dask", "django", "dvc", "fastapi", "flask", "gensim", "gunicorn", "h5py",
-        "hydra-core", "hyperopt", "imageio", "imbalanced-learn", "ipykernel", "ipython", "jinja2",
-        "joblib", "jupyter", "jupyterlab", "keras", "lightgbm", "lxml", "matplotlib", "mlflow",
-        "mlflow-skinny", "mypy", "networkx", "nltk", "notebook", "numba", "numpy", "openpyxl",
-        "optuna", "packaging", "pandas", "pandas-profiling", "patsy", "pillow", "plotly", "polars",
-        "protobuf", "psutil", "psycopg2-binary", "pyarrow", "pydantic", "pymysql", "pyspark",
-        "pytest", "python-dateutil", "python-dotenv", "pytz", "pyyaml", "requests", "s3fs",
-        "scikit-image", "scikit-learn", "scipy", "seaborn", "shap", "six", "spacy", "sqlalchemy",
-        "statsmodels", "sympy", "tabulate", "tensorboard", "tensorflow", "toml", "tqdm",
-        "transformers", "typing-extensions", "tzdata", "urllib3", "wandb", "xgboost", "xlrd",
-    }
-)
-# fmt: on
-"""Conda packages that PyPI holds under the same name, with the same content."""
-
-_BUILD_TOOLS = frozenset({"pip", "setuptools", "wheel"})
-# fmt: off
-_IN_ANY_PYTHON = frozenset(
-    {
-        "_libgcc_mutex", "_openmp_mutex", "bzip2", "ca-certificates", "expat", "ld_impl_linux-64",
-        "libexpat", "libffi", "libgcc", "libgcc-ng", "libgomp", "libsqlite", "libstdcxx-ng", "libuuid",
-        "libzlib", "ncurses", "openssl", "python_abi", "readline", "sqlite", "tk", "xz", "zlib",
-    }
-)
-# fmt: on
-"""What conda lists beside Python because its Python is made of it; an installed one brings its own."""
-
 _KNOWN_KEYS = frozenset(
-    {"python", "build_dependencies", "dependencies", "name", "channels", "prefix", "variables", "pip"}
+    {
+        *("python", "build_dependencies", "dependencies", "name", "channels", "prefix", "variables", "pip"),
+        *("platforms", "category", "channel_priority", "description", "version"),  # of conda's relatives
+    }
 )
-_CONDA_SPEC = re.compile(r"(?:[\w.-]+::)?(?P<name>[\w.-]+)\s*(?P<version>[^\[\]]*)$")
-_PYTHON = re.compile(r"(?:[\w.-]+::)?python(?![\w.-])", re.IGNORECASE)
+_PYTHON = re.compile(r"([\w./-]+::)?python(?![\w.-])", re.IGNORECASE)
+_PIP_IN_CONDA = re.compile(r"-|git\+|\.{1,2}($|[/\[])|[\w.-]+(\[[\w,.-]+\])?\s*@\s|[^#]*;\s*\w+\s*[=<>!]")
+"""A line that only pip understands, in conda's part: options, URLs, markers."""
+_CONDA_ARCHIVE = re.compile(r"\.(conda|tar\.bz2)(#\w+)?$")
+_CONDA_PIN = re.compile(r"[A-Za-z0-9][\w.-]*\s*=\s*\d[\w.*+!]*(\s*=\s*[\w.*]+)?")
+"""A pin that only conda understands: one `=`, perhaps a build string."""
 
 
 @draft
@@ -70,9 +48,23 @@ class EnvironmentFile:
     python: str | None = None
     build: list[Requirement] = field(default_factory=list)
     gathered: Gathered = field(default_factory=Gathered)
-    conda: list[Requirement] = field(default_factory=list)
     adaptations: list[str] = field(default_factory=list)
     conda_asked: CondaAsked | None = None
+    exported: bool = False
+
+
+@draft
+class _Reading:
+    """One file on its way: `lines` are conda's, `pip_lines` the items of `pip:` sections as written."""
+
+    path: str
+    directory: Path
+    found: EnvironmentFile = field(default_factory=EnvironmentFile)
+    lines: list[Line] = field(default_factory=list)
+    specs: list[Requirement] = field(default_factory=list)
+    pip_lines: list[Requirement] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    misplaced: list[str] = field(default_factory=list)
 
 
 def read_environment_file(
@@ -80,10 +72,12 @@ def read_environment_file(
 ) -> EnvironmentFile:
     """Read one; `path` is relative to the project's `directory`. `conda` says which of the two it should be.
 
-    Raises ProjectError where it is no such file, EnvironmentBuildError where it needs conda.
+    With `translate`, conda packages become requirements under their PyPI names; without, they only stand in
+    `conda_asked`. Raises ProjectError where it is no such file, EnvironmentBuildError where it needs conda.
     """
     document = yamlfile.read(directory / path, file=path)
-    found = EnvironmentFile()
+    reading = _Reading(path, directory)
+    found = reading.found
     found.gathered.files.append(path)
     found.gathered.findings.extend(document.findings)
     root = document.root
@@ -96,47 +90,110 @@ def read_environment_file(
             place=root.place,
             code="bad-environment",
         )
+    conda = conda or root.get("channels") is not None
+    _take_keys(root, reading, conda=conda)
+    if translate:
+        _translate(reading)
+    if conda:
+        found.conda_asked = CondaAsked(
+            path=path,
+            specs=tuple(reading.specs),
+            channels=tuple(item.text.strip() for item in _items(root.get("channels"))),
+            pip=tuple(reading.pip_lines),
+            variables=tuple(_variables(root.get("variables"))),
+        )
+    if reading.mended:
+        found.adaptations.append(f"read as it was meant in {path}: {listed(reading.mended)}")
+    if reading.misplaced:
+        found.adaptations.append(
+            f"lines of pip among conda's packages in {path}: {listed(reading.misplaced)}"
+        )
+    return found
+
+
+def _take_keys(root: MapNode, reading: _Reading, *, conda: bool) -> None:
+    found = reading.found
     python = root.get("python")
     if isinstance(python, Scalar) and not yamlfile.is_null(python):
         found.python = normal_python(python.text, python.place)
     for key, _ in root.entries:
         if key.text not in _KNOWN_KEYS:
             found.gathered.warn(
-                "unknown-key", f"{path} has a key that means nothing here: `{key.text}`", key.place
+                "unknown-key", f"{reading.path} has a key that means nothing here: `{key.text}`", key.place
             )
-    conda = conda or root.get("channels") is not None
     for item in _items(root.get("build_dependencies")):
         found.build.append(Requirement(text=item.text.strip(), place=item.place))
-    for key_name in ("dependencies", "pip"):
-        _dependencies(root.get(key_name), directory, found, conda=conda and key_name == "dependencies")
-    if translate:
-        _translate_conda(found, path)
-    return found
+    _dependencies(root.get("dependencies"), reading, conda=conda)
+    _dependencies(root.get("pip"), reading, conda=False)
 
 
-def _dependencies(node: Node | None, directory: Path, found: EnvironmentFile, *, conda: bool) -> None:
-    for item in node.items if isinstance(node, ListNode) else _items(node):
-        if isinstance(item, MapNode):
-            for key, value in item.entries:
-                if key.text != "pip":
-                    raise ProjectError(
-                        f"expected a requirement or `pip:`, found `{key.text}:`",
-                        place=key.place,
-                        code="bad-environment",
-                    )
-                _dependencies(value, directory, found, conda=False)
-        elif isinstance(item, Scalar) and not yamlfile.is_null(item):
-            _dependency(item, directory, found, conda=conda)
+def _dependencies(node: Node | None, reading: _Reading, *, conda: bool) -> None:
+    """A list, a single text, or a mapping; what lies under `pip:` at any depth is pip's."""
+    if isinstance(node, MapNode):
+        for key, value in node.entries:
+            _pair(key, value, reading, conda=conda)
+        return
+    for item in node.items if isinstance(node, ListNode) else (node,):
+        if isinstance(item, Scalar):
+            if not yamlfile.is_null(item) and item.text.strip():
+                _dependency(item, reading, conda=conda)
+        elif item is not None:
+            _dependencies(item, reading, conda=conda)
 
 
-def _dependency(item: Scalar, directory: Path, found: EnvironmentFile, *, conda: bool) -> None:
+def _pair(key: Scalar, value: Node, reading: _Reading, *, conda: bool) -> None:
+    """`numpy: 1.19` for `numpy=1.19`, and `pip: numpy`, which is a section of one."""
+    is_section = yamlfile.is_null(value) or not re.match(r"[\d*=<>~]", _text_or_nothing(value))
+    if key.text.strip() == "pip" and is_section:
+        _dependencies(value, reading, conda=False)
+        return
+    if not isinstance(value, Scalar) or not re.match(r"\s*[\d*=<>~!]|$", _text_or_nothing(value)):
+        raise ProjectError(
+            f"expected a requirement or `pip:`, found `{key.text}:`", place=key.place, code="bad-environment"
+        )
+    version = _text_or_nothing(value).strip()
+    operator = "" if not version or version[0] in "=<>~!" else "=" if conda else "=="
+    text = key.text.strip() + operator + version
+    reading.mended.append(f"`{key.text}: {version}` as `{text}`" if version else f"`{key.text}:`")
+    _dependency(Scalar(key.place, text), reading, conda=conda)
+
+
+def _text_or_nothing(node: Node) -> str:
+    return node.text if isinstance(node, Scalar) and not yamlfile.is_null(node) else ""
+
+
+def _dependency(item: Scalar, reading: _Reading, *, conda: bool) -> None:
     text = item.text.strip()
-    if _PYTHON.match(text):
-        found.python = normal_python(_PYTHON.sub("", text, count=1), item.place) or found.python
-    elif conda:
-        found.conda.append(Requirement(text=text, place=item.place))
-    else:
-        add_item(text, item.place, directory, found.gathered)
+    if conda and (_PIP_IN_CONDA.match(text) or ("://" in text and not _CONDA_ARCHIVE.search(text))):
+        reading.misplaced.append(text)
+        conda = False
+    elif _PYTHON.match(text):
+        _python(text, item.place, reading)
+        return
+    if not conda:
+        _pip_item(text, item.place, reading)
+        return
+    spec = conda_specs.parse(text, item.place)
+    if spec.extras:
+        reading.misplaced.append(text)
+    reading.specs.append(Requirement(text=text, place=item.place))
+    reading.lines.append(Line(spec=spec, place=item.place))
+
+
+def _python(text: str, place: Place, reading: _Reading) -> None:
+    spec = conda_specs.parse(text, place)
+    reading.specs.append(Requirement(text=text, place=place))
+    reading.found.python = normal_python(conda_specs.python_version(spec), place) or reading.found.python
+
+
+def _pip_item(text: str, place: Place, reading: _Reading) -> None:
+    if _CONDA_PIN.fullmatch(text):
+        spec = conda_specs.parse(text, place)
+        meant = spec.name + conda_specs.pip_version(spec).text
+        reading.mended.append(f"`{text}` as `{meant}`")
+        text = meant
+    reading.pip_lines.append(Requirement(text=text, place=place))
+    add_item(text, place, reading.directory, reading.found.gathered)
 
 
 def _items(node: Node | None) -> Iterator[Scalar]:
@@ -146,42 +203,31 @@ def _items(node: Node | None) -> Iterator[Scalar]:
             yield item
 
 
-def _translate_conda(found: EnvironmentFile, path: str) -> None:
-    """Conda packages as requirements, where PyPI surely has the same under the same name."""
-    foreign, left_out = [], []
-    for item in found.conda:
-        match = _CONDA_SPEC.match(item.text)
-        name = match["name"].lower() if match else item.text
-        if match and name in _IN_ANY_PYTHON:
-            left_out.append(name)
-            continue
-        if match is None or (name not in _BUILD_TOOLS and name not in SAME_NAME_ON_PYPI):
-            foreign.append(name)
-            continue
-        wanted = Requirement(text=name + _pip_version(match["version"], item.place), place=item.place)
-        (found.build if name in _BUILD_TOOLS else found.gathered.requirements).append(wanted)
-    if left_out:
-        message = f"{path}: left out {', '.join(left_out)}, which Python brings along"
-        found.gathered.warn("part-of-python", message)
-    if foreign:
-        raise EnvironmentBuildError(
-            f"{path} needs conda for: {', '.join(foreign)}; conda environments come in a later release",
-            hint="name what PyPI has in a `python_env.yaml`, or prepare the environment yourself and pass"
-            " `--env-manager system`",
-            code="conda-not-yet",
-            place=found.conda[0].place,
-        )
+def _variables(node: Node | None) -> Iterator[tuple[str, str]]:
+    """`variables:` is a mapping; a list of `NAME=value` is what some write."""
+    if isinstance(node, MapNode):
+        for key, value in node.entries:
+            if isinstance(value, Scalar):
+                yield key.text, _text_or_nothing(value)
+        return
+    for item in _items(node):
+        name, _, text = item.text.partition("=")
+        yield name.strip(), text.strip()
 
 
-def _pip_version(spec: str, place: Place) -> str:
-    """`=1.19` and `1.19` (conda: any 1.19.x), `==1.19.2`, `>=1,<2`, each perhaps with a build string."""
-    spec = spec.strip()
-    match = re.fullmatch(
-        r"(?P<equals>={0,2})\s*(?P<version>\d[\w.+!]*?)(?P<star>\.?\*)?(?:[=\s]+[\w.*]+)?", spec
+def _translate(reading: _Reading) -> None:
+    """Conda packages as requirements under the names that PyPI has for them."""
+    found = reading.found
+    found.exported = looks_exported(reading.lines, found.gathered.requirements)
+    told = translate(
+        reading.lines,
+        pip=found.gathered.requirements,
+        file=reading.path,
+        exported=found.exported,
+        needs_python=re.fullmatch(r"\d?", found.python or "") is not None,
     )
-    if match:
-        exact = match["equals"] == "==" or "=" in spec[match.end("version") :]
-        return f"=={match['version']}" + ("" if exact and not match["star"] else ".*")
-    if spec in ("", "*") or re.fullmatch(r"((~=|[!<>=]=|<|>)\s*[\w.*+!]+\s*,?\s*)+", spec):
-        return spec.replace("*", "") if spec == "*" else spec
-    raise ProjectError(f"`{spec}` is no version that can be translated", place=place, code="bad-environment")
+    found.python = told.python or found.python
+    found.build.extend(told.build)
+    found.gathered.requirements.extend(told.requirements)
+    found.gathered.findings.extend(told.findings)
+    found.adaptations.extend(told.adaptations)
