@@ -13,6 +13,7 @@ from blake3 import blake3
 from mlrun.model import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 TAG = "blake3:"
@@ -39,13 +40,15 @@ def of_file(path: str | Path) -> Digest:
         os.close(descriptor)
 
 
-def of_descriptor(descriptor: int) -> Digest:
+def of_descriptor(descriptor: int, *, progress: Callable[[int], None] | None = None) -> Digest:
     """The digest of an open file, not yet read from, with all cores where it is large.
+
+    `progress` is told the bytes that are done since the last call, where there are many.
 
     Raises OSError.
     """
     size = os.fstat(descriptor).st_size
-    if size >= _LARGE and (mapped := _of_mapping(descriptor, size)):
+    if size >= _LARGE and (mapped := _of_mapping(descriptor, size, progress)):
         return mapped
     if size < _CHUNK:
         data = os.read(descriptor, size + 1)
@@ -58,10 +61,12 @@ def of_descriptor(descriptor: int) -> Digest:
     view = memoryview(buffer)
     while count := os.readv(descriptor, [buffer]):
         hasher.update(view[:count])
+        if progress:
+            progress(count)
     return Digest(TAG + hasher.hexdigest())
 
 
-def _of_mapping(descriptor: int, size: int) -> Digest | None:
+def _of_mapping(descriptor: int, size: int, progress: Callable[[int], None] | None) -> Digest | None:
     """The same without copying the file, a third quicker; None where that would not be safe.
 
     Who shortens a mapped file kills its reader. A lease (Linux, fcntl(2)) makes others wait before they open
@@ -88,6 +93,8 @@ def _of_mapping(descriptor: int, size: int) -> Digest | None:
             length = min(_WINDOW, size - offset)
             with mmap.mmap(descriptor, length, prot=mmap.PROT_READ, offset=offset) as window:
                 hasher.update(window)
+            if progress:
+                progress(length)
             if fcntl.fcntl(descriptor, fcntl.F_GETLEASE) != fcntl.F_RDLCK:
                 return None  # somebody waits to write: read it with the rest of the world
     except (OSError, ValueError):

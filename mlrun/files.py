@@ -151,6 +151,11 @@ class Cache:
         return self.root / "work-v1"
 
     @property
+    def stamps(self) -> Path:
+        """What files were like when they were last hashed."""
+        return self.root / "stat-v1"
+
+    @property
     def packages(self) -> Path:
         """What uv keeps for callers who have no cache of their own."""
         return self.root / "uv"

@@ -219,7 +219,7 @@ def with_warnings(record: RunRecord, findings: tuple[Finding, ...]) -> RunRecord
     return replace(record, warnings=(*record.warnings, *(finding.message for finding in findings)))
 
 
-def inputs(prepared: Prepared) -> tuple[tuple[Artifact, ...], tuple[Finding, ...]]:
+def inputs(prepared: Prepared, reader: data.Reader) -> tuple[tuple[Artifact, ...], tuple[Finding, ...]]:
     """What goes in, by content: `path` parameters and declared inputs.
 
     Raises ParameterError where a declared input is not there.
@@ -232,11 +232,13 @@ def inputs(prepared: Prepared) -> tuple[tuple[Artifact, ...], tuple[Finding, ...
             kind="data",
             declared=True,
             parameter=parameter.name,
+            reader=reader,
+            contents=False,
         )
         for parameter in prepared.spec.parameters
         if parameter.kind == "path" and not parameter.secret
     ]
-    collected = data.collect(prepared.spec.inputs, directory, required=True, role="input")
+    collected = data.collect(prepared.spec.inputs, directory, required=True, role="input", reader=reader)
     for finding in collected.findings:
         if finding.code == "missing-input":
             raise ParameterError(finding.message, hint=finding.hint, code=finding.code, place=finding.place)

@@ -172,7 +172,7 @@ def _ready(
         stage.teller.fact("adapted", text)
     stage.teller.fact("environment", summary.environment_line(environment))
     _warn(stage, environment.findings)
-    inputs, findings = recording.inputs(prepared)
+    inputs, findings = recording.inputs(prepared, data.Reader(stage.cache, stage.teller))
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)

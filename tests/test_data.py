@@ -7,13 +7,16 @@ import http.server
 import json
 import os
 import subprocess
+import sys
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mlrun import data, digest
 from mlrun.errors import ParameterError
+from mlrun.files import Cache
 from mlrun.model import Artifact, DataSpec, Place
 
 if TYPE_CHECKING:
@@ -370,3 +373,122 @@ def test_a_failed_download_leaves_nothing_and_tells_no_credentials(server: str, 
     assert failure("http://[::1/x", tmp_path).startswith("cannot download http://[::1/x: ")
     assert failure("http://a b/x", tmp_path).startswith("cannot download ")
     assert failure("file:///etc/passwd", tmp_path).startswith("cannot download ")
+
+
+def test_a_manifest_is_canonical_json(hostile_path: Path) -> None:
+    folder = hostile_path / "f"
+    folder.mkdir()
+    for name in ('quote"', "back\\slash", "line\nbreak", "ü", "tab\t", "\x01", "zero", os.fsdecode(b"\xff")):
+        (folder / name).write_text(name, "utf-8", "surrogateescape")
+    os.symlink('to "nowhere"', folder / "link")
+    (folder / "empty").mkdir()
+    manifest = described(folder).manifest
+    assert manifest is not None
+    assert digest.canonical_json(json.loads(manifest)) == manifest
+
+
+# --- remembering --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def many(folder: Path, count: int = 300) -> Path:
+    for number in range(count):
+        path = folder / f"{number % 7}" / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(number))
+    (folder / "empty").mkdir()
+    os.symlink("0/0.txt", folder / "link")
+    return folder
+
+
+def settle() -> None:
+    """Let the stamps grow old enough to prove something."""
+    time.sleep(2.1)
+
+
+def digest_by(reader: data.Reader, folder: Path) -> str | None:
+    found = data.describe(folder, shown="f", kind="data", declared=True, reader=reader, contents=False)
+    return found.artifact.digest
+
+
+@pytest.mark.slow
+def test_an_unchanged_folder_is_only_walked(tmp_path: Path, cache: Cache) -> None:
+    folder = many(tmp_path / "f")
+    settle()
+    first = digest_by(data.Reader(cache), folder)
+    assert first == described(folder).artifact.digest
+    os.chmod(folder / "0" / "0.txt", 0o000)  # changes its stamp: it is read, and nothing else
+    os.chmod(folder / "0" / "0.txt", 0o644)
+    opened: list[str] = []
+    sys.addaudithook(lambda event, given: opened.append(str(given[0])) if event == "open" else None)
+    assert digest_by(data.Reader(cache), folder) == first
+    assert [path for path in opened if path.startswith(str(folder))] == [str(folder / "0" / "0.txt")]
+
+
+@pytest.mark.slow
+def test_what_changed_is_read_again(tmp_path: Path, cache: Cache) -> None:
+    folder = many(tmp_path / "f")
+    settle()
+    before = digest_by(data.Reader(cache), folder)
+    target = folder / "3" / "3.txt"
+    status = target.stat()
+    target.write_text("4")
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))  # who puts the time back cannot hide it
+    changed = digest_by(data.Reader(cache), folder)
+    assert changed == described(folder).artifact.digest != before
+    (folder / "new").write_text("")
+    (folder / "5" / "5.txt").unlink()
+    assert digest_by(data.Reader(cache), folder) == described(folder).artifact.digest
+
+
+def test_a_file_written_just_now_proves_nothing(tmp_path: Path, cache: Cache) -> None:
+    folder = many(tmp_path / "f")
+    for content in "abcdefgh":
+        (folder / "0" / "0.txt").write_text(content)
+        assert digest_by(data.Reader(cache), folder) == described(folder).artifact.digest
+
+
+@pytest.mark.slow
+def test_damaged_memory_is_no_memory(tmp_path: Path, cache: Cache) -> None:
+    folder = many(tmp_path / "f")
+    settle()
+    digest_by(data.Reader(cache), folder)
+    (file,) = cache.stamps.iterdir()
+    good = file.read_bytes()
+    for bad in (b"", good[:100], good[:-1], good[:200] + b"x" + good[201:]):
+        file.write_bytes(bad)
+        assert digest_by(data.Reader(cache), folder) == described(folder).artifact.digest
+    os.truncate(file, 0)
+    file.chmod(0o400)
+    assert data.collect_garbage(cache, older_than=time.time() + 10)[0] == 1
+
+
+def test_many_files_are_read_by_several_processes(hostile_path: Path, cache: Cache) -> None:
+    folder = hostile_path / "f"
+    folder.mkdir()
+    for number in range(4200):
+        (folder / f"a\n{number}").write_bytes(b"x" * (number % 100))
+    (folder / "large").write_bytes(bytes(2 << 20))
+    found = described(folder)
+    assert found.artifact.files == 4201
+    assert {its: path.read_bytes() for its, path in found.contents} == {
+        digest.of_bytes(path.read_bytes()): path.read_bytes() for path in folder.iterdir()
+    }
+    assert digest_by(data.Reader(cache), folder) == found.artifact.digest
+
+
+@pytest.mark.slow
+def test_a_large_file_is_remembered_too(tmp_path: Path, cache: Cache) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(bytes(20 << 20))
+    settle()
+    first = digest_by(data.Reader(cache), path)
+    assert list(cache.stamps.iterdir())
+    assert digest_by(data.Reader(cache), path) == first
+    with open(path, "r+b") as file:
+        file.write(b"1")
+    assert digest_by(data.Reader(cache), path) != first

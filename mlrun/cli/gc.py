@@ -34,7 +34,7 @@ def gc_command(
       mlrun gc
       mlrun gc --keep-days 7
     """
-    from mlrun import env, source
+    from mlrun import data, env, source
 
     _, cache = context.places()
     store = context.store()
@@ -49,6 +49,7 @@ def gc_command(
         parts["checkout"] = source.collect_garbage(
             cache, older_than=now - keep_days * _DAY, keep=frozenset(record.id for record in busy)
         )
+        parts["remembered folder"] = data.collect_garbage(cache, older_than=now - keep_days * _DAY)
     for noun, (count, size) in parts.items():
         sys.stdout.write(f"{words.plural(count, noun)} removed, {words.size(size)} freed\n")
     return 0
