@@ -14,6 +14,8 @@ import sys
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # name: (module, group in the help, what it does)
     "run": ("mlrun.cli.run", "Run", "run a project from a directory or a git URL, and record it"),
+    "exec": ("mlrun.cli.exec", "Run", "run a command in the environment of a project or a past run"),
+    "shell": ("mlrun.cli.shell", "Run", "open a shell in such an environment"),
     "check": ("mlrun.cli.check", "Project", "lint a project file without running it"),
     "init": ("mlrun.cli.init", "Project", "write an MLproject from what lies in a directory"),
     "runs": ("mlrun.cli.runs", "Records", "list, filter and compare runs"),

@@ -102,11 +102,14 @@ def _shortage(error: Exception) -> MlrunError | None:
     return MlrunError(f"{what}{error.strerror}", code="system")
 
 
+_EXIT_CODES = {"run": CANNOT, "exec": CANNOT, "shell": CANNOT, "check": UNCERTAIN, "doctor": UNCERTAIN}
+
+
 def exit_code_of(name: str, error: MlrunError) -> int:
     """The documented exit code of a failure in this command."""
     if isinstance(error, UsageError):
         return 2
-    return {"run": CANNOT, "check": UNCERTAIN}.get(name, FAILED)
+    return _EXIT_CODES.get(name, FAILED)
 
 
 def complain(error: MlrunError, *, as_json: bool = False) -> None:
