@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.env.values import Site, Visit
-    from mlrun.model import EnvironmentRequest, Image, Narrator
+    from mlrun.model import Digest, EnvironmentRequest, Image, Narrator
 
 _IN_THE_CONTAINER = (
     '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
@@ -62,13 +62,12 @@ def plan(asked: Asked, site: Site) -> Plan:
 
     container = _container(asked)
     client = engine.connect(engine.address(site.caller))
-    name = _known_name(container)
-    there = name is not None and images.find(client, name) is not None
+    if container.image is None and not is_built(container):
+        from mlrun.env import venv
+
+        return replace(venv.plan(replace(asked, kind="venv"), site), kind="docker")
+    there = not is_built(container) and images.find(client, container.image or "") is not None
     return Plan(kind="docker", action="reuse" if there else "build", summary=asked.summary)
-
-
-def _known_name(container: Container) -> str | None:
-    return None if is_built(container) else container.image
 
 
 def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> Environment:
@@ -85,22 +84,48 @@ def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> En
     kept, notes = volumes.existing(mounted, place=container.place)
     client = engine.connect(engine.address(site.caller))
     leftovers.sweep(client)
+    if container.image is None and not is_built(container):
+        return _with_environment(client, asked, site, narrator, refresh=refresh)
     made = _image(client, container, site, narrator, refresh=refresh)
-    image = made.image
+    image, said = made.image, (*made.adaptations, *notes)
     return Environment(
         kind="docker",
-        key=shorten(digest.of_value({"image": image.id, "platform": image.platform})),
+        key=_key_of(image),
         variables=variables,
         volumes=tuple(volume.as_text() for volume in kept),
         asked=asked.summary,
         platform=image.platform,
-        adaptations=(*made.adaptations, *notes),
+        adaptations=said,
         image=image,
         reused=made.reused,
         build_seconds=0.0 if made.reused else time.monotonic() - started,
-        findings=tuple(
-            Finding(level="warning", code="container", message=text) for text in (*made.adaptations, *notes)
-        ),
+        findings=tuple(Finding(level="warning", code="container", message=text) for text in said),
+    )
+
+
+def _key_of(image: Image) -> Digest:
+    return shorten(digest.of_value({"image": image.id, "platform": image.platform}))
+
+
+def _with_environment(
+    client: Any, asked: Asked, site: Site, narrator: Narrator, *, refresh: bool
+) -> Environment:
+    """An image made of an environment: in all else it is that environment."""
+    from mlrun.env.containers.provision import image_for
+
+    started = time.monotonic()
+    image, made, reused = image_for(client, asked, site, narrator=narrator, refresh=refresh)
+    return replace(
+        made,
+        kind="docker",
+        key=_key_of(image),
+        location=None,
+        path=(),
+        variables=(),
+        platform=image.platform,
+        image=image,
+        reused=reused,
+        build_seconds=0.0 if reused else time.monotonic() - started,
     )
 
 
@@ -121,13 +146,57 @@ def _container(asked: Asked) -> Container:
 def _image(client: Any, container: Container, site: Site, narrator: Narrator, *, refresh: bool) -> _Made:
     from mlrun.env.containers import images
 
+    if is_built(container):
+        return _built(client, container, site, narrator, refresh=refresh)
     assert container.image is not None
     found = images.find(client, container.image)
-    if found is not None and not refresh:
+    if found is not None and not (refresh and found.digest):
         return _Made(image=found, reused=True)
     platform = site.caller.variables.get("DOCKER_DEFAULT_PLATFORM")
-    pulled = images.pull(client, container.image, narrator=narrator, platform=platform, place=container.place)
+    try:
+        pulled = images.pull(
+            client, container.image, narrator=narrator, platform=platform, place=container.place
+        )
+    except EnvironmentBuildError as error:
+        return _without_registry(client, container, site, narrator, found, error)
     return _Made(image=pulled, reused=False)
+
+
+def _without_registry(
+    client: Any,
+    container: Container,
+    site: Site,
+    narrator: Narrator,
+    found: Image | None,
+    error: EnvironmentBuildError,
+) -> _Made:
+    """For an image that cannot be pulled: the one that is here, or one of the project's own Dockerfile."""
+    from mlrun.env.containers.images import has_registry
+
+    name = container.image or ""
+    if error.code not in ("no-image", "pull-failed"):
+        raise error
+    if found is not None:
+        return _Made(
+            image=found, reused=True, adaptations=(f"{name} could not be pulled anew: {error.message}",)
+        )
+    if has_registry(name) or not (site.directory / "Dockerfile").is_file():
+        raise error
+    made = _built(client, replace(container, build="."), site, narrator, refresh=False)
+    what = f"no registry within reach has the image {name}: it was built from the project's Dockerfile"
+    return replace(made, adaptations=(what,))
+
+
+def _built(client: Any, container: Container, site: Site, narrator: Narrator, *, refresh: bool) -> _Made:
+    from mlrun.env.containers import builds, engine
+
+    wanted = builds.recipe(container, site.directory)
+    if container.skip_build:
+        image, reused = builds.earlier(client, wanted), True
+    else:
+        where = engine.address(site.caller)
+        image, reused = builds.built(client, where, wanted, site, narrator=narrator, refresh=refresh)
+    return _Made(image=replace(image, name=container.image or image.name), reused=reused)
 
 
 def _variables(container: Container, site: Site) -> tuple[tuple[str, str], ...]:
@@ -172,9 +241,16 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
     from mlrun.env.containers import engine
 
     where = engine.address(visit.caller)
+    client = engine.connect(where)
+    create = settings(environment, job, visit, is_rootless=_is_rootless(client))
+    if visit.build_image:
+        from mlrun.env.containers.copied import project_image
+
+        assert environment.image is not None
+        create["image"] = project_image(client, environment.image, visit).id
     specification = {
         "engine": where.as_json(),
-        "create": settings(environment, job, visit, is_rootless=_is_rootless(engine.connect(where))),
+        "create": create,
         "report": str(report_path(visit.run_folder)),
     }
     # It holds the values of variables: for our eyes alone, and gone once it is read.
@@ -225,8 +301,10 @@ def _own_volumes(visit: Visit) -> list[Any]:
     """The project and the run's folder where they are here, and the project again where MLflow has it."""
     from mlrun.env.containers.volumes import MLFLOWS_FOLDER, Volume
 
-    own = [Volume(source=str(folder), target=str(folder)) for folder in (visit.root, visit.run_folder)]
-    own.append(Volume(source=str(visit.directory), target=MLFLOWS_FOLDER))
+    folders = (visit.run_folder,) if visit.build_image else (visit.root, visit.run_folder)
+    own = [Volume(source=str(folder), target=str(folder)) for folder in folders]
+    if not visit.build_image:
+        own.append(Volume(source=str(visit.directory), target=MLFLOWS_FOLDER))
     own += [Volume(source=str(path), target=str(path), read_only=True) for path in visit.paths]
     return own
 

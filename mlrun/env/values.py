@@ -82,7 +82,8 @@ class CondaAsked:
 class Container:
     """What `docker_env` asks: an image, or a build; `volumes` and `variables` as written.
 
-    `image` is None where one is to be made from the environment that is asked beside it.
+    `image` is None where one is to be made from the environment that is asked beside it. With `skip_build`,
+    the image of an earlier build is taken as it is.
     """
 
     image: str | None = None
@@ -91,6 +92,7 @@ class Container:
     volumes: tuple[str, ...] = ()
     variables: tuple[tuple[str, str | None], ...] = ()
     place: Place | None = None
+    skip_build: bool = False
 
 
 @value

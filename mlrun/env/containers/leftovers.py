@@ -30,6 +30,11 @@ def labels(alive: Path) -> dict[str, str]:
     return {_ALIVE: str(alive), _MAKER: _maker()}
 
 
+def unlabelled() -> list[str]:
+    """For an image that is made of such a container: containers of others from it are nobody's leftovers."""
+    return [f'LABEL {label}=""' for label in (_ALIVE, _MAKER)]
+
+
 def sweep(client: Any) -> int:
     """Remove the containers whose makers are gone, with their nameless volumes; how many there were."""
     from docker.errors import DockerException
