@@ -22,6 +22,7 @@ _SEPARATOR = "\n[[packages]]\n"
 _PYPI_FILES = "https://files.pythonhosted.org/"
 _PYPI = "https://pypi.org/simple"
 _DAY = re.compile(r'^\[tool\.mlrun\]\nas-of = "([^"]+)"', re.MULTILINE)
+_NOTES = re.compile(r"^\[tool\.mlrun\]\n(?:[^\[\n].*\n?|\n)*", re.MULTILINE)
 _LOCKED = re.compile(r'^name = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
 _FILES = re.compile(r"^(sdist|wheels) = ", re.MULTILINE)
 
@@ -109,6 +110,13 @@ def day_of(text: str) -> str | None:
     """The day that a lock of ours notes."""
     found = _DAY.search(text.split(_SEPARATOR)[0])
     return found[1] if found else None
+
+
+def without_notes(text: str) -> str:
+    """The lock without what `mlrun lock` notes in it, so that one environment serves before and after."""
+    header, *blocks = text.split(_SEPARATOR)
+    bare = _SEPARATOR.join([_NOTES.sub("", header).rstrip() + "\n", *blocks])
+    return with_day(bare, day_of(text))
 
 
 def versions_in(text: str) -> dict[str, str]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from mlrun import digest
 from mlrun.env.compiling import Compiled, Source, Wanted, compile_with_uv, with_indexes
-from mlrun.env.lock import day_of, read_lock, with_day, without_wheels
+from mlrun.env.lock import day_of, read_lock, with_day, without_notes, without_wheels
 from mlrun.env.mending import mended
 from mlrun.env.values import stays_editable, will_be_removed
 from mlrun.errors import EnvironmentBuildError
@@ -88,7 +88,7 @@ class _Resolution:
         try:
             lock = read_lock(
                 with_day(found.text, self.site.day.as_of),
-                beside=self.scratch,
+                beside=self._beside,
                 directory=self.site.directory,
                 origins={str(each.path): each.origin for each in staged},
                 indexes=found.indexes,
@@ -137,7 +137,7 @@ class _Resolution:
 
     def _from_lock(self, path: str) -> Compiled:
         """A lock as it was given; what has no wheel is built with the tools of the day that it notes."""
-        text = self._given_lock(path)
+        text = without_notes(self._given_lock(path))
         as_of = day_of(text)
         if as_of is None:
             return Compiled(text=text)
@@ -169,11 +169,22 @@ class _Resolution:
     def _output(self) -> Path:
         return self.scratch / "pylock.toml"
 
+    @property
+    def _beside(self) -> Path:
+        """Where relative paths begin: uv writes a lock into `scratch`, a given one lies with the project."""
+        given = self.asked.lock
+        if given is None or given.endswith("uv.lock"):
+            return self.scratch
+        return (self.site.directory / given).parent
+
     def _ready(self, folder: Folder, source: Path, output: Path) -> Local:
         """A wheel is known by its RECORD, since archives of the same files differ in their times."""
         its_own = self.asked.lock is not None  # uv locks a project itself as editable, wherever it lies
         if folder.editable and not (its_own and will_be_removed(self.site)):
             return Local(name=folder.name, wheel=None, folder=folder.path, identity=f"editable {folder.path}")
+        staged = str(source) != folder.path  # what a given lock names is not
+        if not staged and not _takes_version_from_git(source):
+            source = _copied(source, output.with_name(f"{output.name}-source"))
         flags = ("--wheel", "--quiet", "--python", self.interpreter.path, *self.tool.index_flags)
         doing = f"build {folder.name} from {folder.path}"
         self.tool.must(doing, "build", *flags, "--out-dir", output, source)
@@ -192,10 +203,14 @@ def _staged(item: LocalProject, site: Site, copy: Path) -> Source:
     if origin.is_file() or editable or _takes_version_from_git(origin):
         path = origin
     else:
-        shutil.copytree(origin, copy, symlinks=True, ignore=_NOT_SOURCE, ignore_dangling_symlinks=True)
-        path = copy
+        path = _copied(origin, copy)
     url = f"file://{quote(str(path))}"
     return Source(origin=str(origin), path=path, url=url + item.extras, editable=editable)
+
+
+def _copied(folder: Path, copy: Path) -> Path:
+    shutil.copytree(folder, copy, symlinks=True, ignore=_NOT_SOURCE, ignore_dangling_symlinks=True)
+    return copy
 
 
 def _takes_version_from_git(folder: Path) -> bool:
