@@ -120,6 +120,11 @@ class RunPaths:
         return self.root / "metrics.jsonl"
 
     @property
+    def mlflow(self) -> Path:
+        """What the program reported through MLflow, as it came."""
+        return self.root / "mlflow"
+
+    @property
     def alive(self) -> Path:
         """Locked for as long as the process that runs it lives: a free lock of a `running` run means lost."""
         return self.root / "alive"

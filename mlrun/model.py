@@ -20,8 +20,9 @@ Digest = NewType("Digest", str)
 
 Status = Literal["running", "finished", "failed", "killed", "lost", "cached"]
 EnvKind = Literal["venv", "system", "docker", "conda"]
-Origin = Literal["command line", "params file", "default", "undeclared"]
-"""Where a value came from; `undeclared` is one given by `-P` that the project does not declare."""
+Origin = Literal["command line", "params file", "default", "undeclared", "logged"]
+"""Where a value came from; `undeclared` is one given by `-P` that the project does not declare, `logged` one
+that the program told of itself."""
 
 
 @value

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlrun import data, env, files, process, project, recording, resolve, source
+from mlrun import data, env, files, process, project, recording, reporting, resolve, source
 from mlrun.errors import MlrunError
 from mlrun.model import Job, Narrator
 from mlrun.recording import Prepared
@@ -25,7 +25,7 @@ from mlrun.views import record as record_view
 from mlrun.views import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
@@ -105,13 +105,16 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
                 record, findings = recording.close_record(
                     record, prepared, outcome, before=before, store=store, caller=stage.caller
                 )
+                told = _told(environment, prepared, stage)
+                record, noticed = reporting.with_reported(record, environment, store, variables=told)
+                record = recording.with_warnings(record, noticed)
                 changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
                 record = recording.with_warnings(record, changed)
                 store.save(record)
             except BaseException as error:
                 store.save(recording.break_off(record, error))
                 raise
-        _warn(stage, (*findings, *changed))
+        _warn(stage, (*findings, *noticed, *changed))
     return record
 
 
@@ -199,19 +202,34 @@ def _execute(
     paths = store.home.run(record.id)
     stage.teller.fact("command", prepared.shown_command)
     stage.teller.output_begins()
-    visit = _visit(prepared, paths, stage)
     job = _job(prepared.spec, prepared.snapshot, environment, paths, caller=stage.caller, run_id=record.id)
-    try:
-        outcome = process.run(
-            env.enter(environment, job, visit),
-            stdout=stage.stdout,
-            stderr=stage.stderr,
-            terminal=stage.terminal,
-        )
-    finally:
-        env.leave(environment, visit)
+    with reporting.listening(
+        record, environment, paths, variables=_told(environment, prepared, stage), host=None
+    ) as settings:
+        job = replace(job, variables=_changed(job.variables, settings))
+        visit = _visit(prepared, paths, stage, settings)
+        try:
+            outcome = process.run(
+                env.enter(environment, job, visit),
+                stdout=stage.stdout,
+                stderr=stage.stderr,
+                terminal=stage.terminal,
+            )
+        finally:
+            env.leave(environment, visit)
     stage.teller.output_ends()
     return outcome
+
+
+def _told(environment: Environment, prepared: Prepared, stage: Stage) -> Mapping[str, str]:
+    """Of the caller's variables those that the program sees: into a container come only the declared ones."""
+    callers = {} if environment.kind == "docker" else stage.caller.variables
+    return {**callers, **dict(prepared.spec.variables)}
+
+
+def _changed(variables: Mapping[str, str], settings: Mapping[str, str | None]) -> Mapping[str, str]:
+    kept = {name: text for name, text in variables.items() if name not in settings}
+    return kept | {name: text for name, text in settings.items() if text is not None}
 
 
 def _advice(
@@ -239,7 +257,9 @@ def _advice(
     return () if found is None else (found,)
 
 
-def _visit(prepared: Prepared, paths: RunPaths, stage: Stage) -> env.Visit:
+def _visit(
+    prepared: Prepared, paths: RunPaths, stage: Stage, settings: Mapping[str, str | None]
+) -> env.Visit:
     """What gets into a container: what the project declares, and what is ours; nothing of the caller's."""
     snapshot, request = prepared.snapshot, prepared.request
     ours = (("MLRUN_RUN_ID", prepared.run_id), ("MLRUN_METRICS", str(paths.metrics)))
@@ -252,7 +272,7 @@ def _visit(prepared: Prepared, paths: RunPaths, stage: Stage) -> env.Visit:
         run_folder=paths.root,
         caller=stage.caller,
         cache=stage.cache,
-        variables=(*prepared.spec.variables, *ours),
+        variables=tuple(_changed(dict((*prepared.spec.variables, *ours)), settings).items()),
         resources=prepared.spec.resources,
         arguments=request.docker_args,
         paths=_inputs_elsewhere(prepared),

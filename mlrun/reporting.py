@@ -1,0 +1,228 @@
+"""What a program says of itself through MLflow: listened to while it runs, and made part of the record after.
+
+Metrics, parameters and tags join the record's own; artifacts and models become outputs, data sets inputs;
+each further run that the code opens becomes a record of its own, whose parent is this one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from mlrun import data, source
+from mlrun.errors import StoreError
+from mlrun.files import remove_tree
+from mlrun.model import Artifact, BoundParameter, Finding
+from mlrun.tracking import mlflow
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from mlrun.files import RunPaths
+    from mlrun.model import Environment, RunRecord
+    from mlrun.store import Store
+    from mlrun.tracking.mlflow.values import Dataset, Model, Reported, Run
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_DEFAULT_EXPERIMENT = "Default"
+
+
+@contextlib.contextmanager
+def listening(
+    record: RunRecord,
+    environment: Environment,
+    paths: RunPaths,
+    *,
+    variables: Mapping[str, str],
+    host: str | None,
+) -> Iterator[dict[str, str | None]]:
+    """Answer MLflow's clients for the length of a run; yields the variables to set, or (None) to remove.
+
+    `host` is the address at which the program can reach us, None for loopback.
+    """
+    if not mlflow.wanted(environment, variables):
+        yield {}
+        return
+    from mlrun.tracking.mlflow.values import RunIdentity
+
+    identity = RunIdentity(
+        id=record.id,
+        name=record.name,
+        user=record.user or "",
+        tags=tuple(_tags_of_project(record)),
+        parameters=tuple((each.name, each.value) for each in record.parameters if not each.secret),
+    )
+    with mlflow.serve(
+        paths.mlflow, run=identity, variables=variables, host=host or "127.0.0.1", shared=host is None
+    ) as endpoint:
+        settings: dict[str, str | None] = dict.fromkeys(endpoint.unset)
+        yield settings | dict(endpoint.variables)
+
+
+def _tags_of_project(record: RunRecord) -> Iterator[tuple[str, str]]:
+    yield "mlflow.source.type", "PROJECT"
+    yield "mlflow.source.name", record.target
+    yield "mlflow.project.entryPoint", record.entry_point
+    if record.source and record.source.commit:
+        yield "mlflow.source.git.commit", record.source.commit
+
+
+def with_reported(
+    record: RunRecord, environment: Environment, store: Store, *, variables: Mapping[str, str]
+) -> tuple[RunRecord, tuple[Finding, ...]]:
+    """The record with what was reported, and what is worth a warning; further runs get records of their own.
+
+    `variables` are those that the program saw. Raises StoreError where the store cannot be written.
+    """
+    elsewhere = variables.get("MLFLOW_TRACKING_URI")
+    if elsewhere and mlflow.wanted(environment, {}):
+        link = ("mlflow.tracking_uri", source.without_credentials(elsewhere))
+        return replace(record, tags=(*record.tags, link)), ()
+    paths = store.home.run(record.id)
+    if not paths.mlflow.is_dir():
+        return record, ()
+    reported = mlflow.collect(paths.mlflow)
+    keeper = _Keeper(store)
+    if reported.main is not None:
+        record = _joined(record, reported.main, reported, keeper)
+        _keep_series(reported.main, paths)
+    for run in reported.others:
+        if _ID.fullmatch(run.id):
+            with store.create(_child(record, run, reported, keeper)):
+                _keep_series(run, store.home.run(run.id))
+    if not keeper.findings:  # else it is all that there is of some file
+        remove_tree(paths.mlflow / "artifacts", trash=store.home.trash)
+    return record, tuple(keeper.findings)
+
+
+def _keep_series(run: Run, paths: RunPaths) -> None:
+    """Its metrics' points, behind those that the program has told otherwise."""
+    if run.series is not None:
+        with open(run.series, "rb") as series, open(paths.metrics, "ab") as whole:
+            shutil.copyfileobj(series, whole)
+
+
+def _joined(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) -> RunRecord:
+    """A record with all that its MLflow run holds; what the project itself declares comes first."""
+    declared = {parameter.name for parameter in record.parameters}
+    parameters = tuple(
+        BoundParameter(name=name, value=text, text=text, kind="string", origin="logged")
+        for name, text in run.params
+        if name not in declared
+    )
+    known = {metric.name for metric in record.metrics}
+    return replace(
+        record,
+        parameters=(*record.parameters, *parameters),
+        metrics=(*record.metrics, *(metric for metric in run.metrics if metric.name not in known)),
+        tags=(*record.tags, *_tags(run, {name for name, _ in record.tags})),
+        outputs=(*record.outputs, *keeper.artifacts(run, _models_of(run, reported))),
+        inputs=(*record.inputs, *keeper.datasets(run)),
+    )
+
+
+def _child(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) -> RunRecord:
+    """A further run of the same program, with the same code and environment."""
+    ended = run.ended_at or record.ended_at
+    bare = replace(
+        record,
+        id=run.id,
+        name=run.name or record.name,
+        status=run.status if run.status != "running" else record.status,
+        started_at=run.started_at or record.started_at,
+        ended_at=ended,
+        duration_s=None,
+        parameters=(),
+        metrics=(),
+        tags=(),
+        inputs=(),
+        outputs=(),
+        warnings=(),
+        resources=None,
+        trigger="mlflow",
+        parents=(("nested", run.parent or record.id),),
+    )
+    return _joined(bare, run, reported, keeper)
+
+
+def _tags(run: Run, known: set[str]) -> Iterator[tuple[str, str]]:
+    if run.experiment and run.experiment != _DEFAULT_EXPERIMENT and "experiment" not in known:
+        yield "experiment", run.experiment
+    if run.note and "note" not in known:
+        yield "note", run.note
+    yield from (
+        (name, text) for name, text in run.tags if not name.startswith("mlflow.") and name not in known
+    )
+
+
+def _models_of(run: Run, reported: Reported) -> tuple[Model, ...]:
+    return tuple(model for model in reported.models if model.run == run.id or model.id in run.made)
+
+
+class _Keeper:
+    """Takes files into the object store; what it could not take is a finding."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.findings: list[Finding] = []
+
+    def artifacts(self, run: Run, models: tuple[Model, ...]) -> Iterator[Artifact]:
+        """Each top-level file or folder of what was logged; models whole."""
+        folders = {model.folder: model.name for model in models}
+        for folder, name in folders.items():
+            if folder.is_dir():
+                yield self._kept(folder, f"{name or folder.name}", "model")
+        for entry in _entries(run.folder):
+            if entry not in folders and not any(entry in folder.parents for folder in folders):
+                yield self._kept(entry, entry.name, "artifact")
+
+    def datasets(self, run: Run) -> Iterator[Artifact]:
+        """What the code says it used: local files by their content, the rest by name."""
+        for each in run.datasets:
+            path = _path_of(each)
+            if path is not None:
+                described = data.describe(
+                    path, shown=str(path), kind="dataset", declared=True, contents=False
+                )
+                yield described.artifact
+            else:
+                yield Artifact(path=each.source or each.name, kind="dataset", digest=None, size=0, files=0)
+
+    def _kept(self, path: Path, shown: str, kind: str) -> Artifact:
+        found = data.describe(path, shown=shown, kind=kind, declared=False)
+        try:
+            for its_digest, file in found.contents:
+                self._store.objects.put_file(file, its_digest)
+            if found.manifest is not None:
+                self._store.objects.put_bytes(found.manifest)
+        except (OSError, StoreError) as error:
+            note = f"`{shown}`, logged through MLflow, is not kept in the store: {error}"
+            self.findings.append(Finding(level="warning", code="output-not-kept", message=note))
+            return found.artifact
+        self.findings += found.findings
+        return replace(found.artifact, stored=found.artifact.digest is not None)
+
+
+def _entries(folder: Path) -> Iterable[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError:
+        return ()
+
+
+def _path_of(dataset: Dataset) -> Path | None:
+    """The local file that a data set was read from, if it says so and it is there."""
+    try:
+        uri = json.loads(dataset.source).get("uri", "")
+    except (ValueError, AttributeError):
+        return None
+    parts = urlsplit(str(uri))
+    path = unquote(parts.path) if parts.scheme == "file" else "" if parts.scheme else str(uri)
+    return Path(path) if path and os.path.isabs(path) and os.path.exists(path) else None
