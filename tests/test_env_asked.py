@@ -63,6 +63,7 @@ def test_another_local_project_is_not_the_project_itself(tmp_path: Path) -> None
 
 
 def test_an_environment_in_place_needs_no_file(tmp_path: Path) -> None:
+    write(tmp_path, "setup.py", "")
     request = EnvironmentRequest(
         key="environment", python="3.11", requirements=("numpy>=1", "-e .", "six # why")
     )
@@ -98,15 +99,16 @@ def test_an_environment_in_place_may_name_a_requirement_file(tmp_path: Path) -> 
 def test_an_unnamed_environment_is_found_by_convention(tmp_path: Path, files: list[str], taken: str) -> None:
     texts = {
         "pyproject.toml": '[project]\nname = "x"\nversion = "1"\n',
-        "Pipfile.lock": '{"_meta": {}, "default": {}}',
+        "Pipfile.lock": '{"_meta": {}, "default": {"six": {"version": "==1.17.0"}}}',
         "pylock.toml": 'lock-version = "1.0"\n',
-        "Pipfile": "[packages]\n",
-        "conda.yaml": "dependencies: []\n",
-        "python_env.yaml": "dependencies: []\n",
-        "environment.yml": "dependencies: []\n",
+        "Pipfile": '[packages]\nsix = "*"\n',
+        "conda.yaml": "dependencies: [six]\n",
+        "python_env.yaml": "dependencies: [six]\n",
+        "environment.yml": "dependencies: [six]\n",
+        "setup.py": "setup(install_requires=[])\n",
     }
     for name in files:
-        write(tmp_path, name, texts.get(name, ""))
+        write(tmp_path, name, texts.get(name, "six\n"))
     asked = read(tmp_path)
     mlflows_own = taken in ("python_env.yaml", "conda.yaml")
     assert asked.summary.startswith(f"{taken}:" if mlflows_own else f"{taken} (inferred):")
@@ -124,6 +126,7 @@ def test_a_pyproject_of_linter_settings_is_no_environment(tmp_path: Path) -> Non
 
 
 def test_requirement_files_are_read_as_pip_reads_them(tmp_path: Path) -> None:
+    write(tmp_path, "setup.py", "")
     write(tmp_path, "base/more.txt", "six\n-c ../limits.txt\n")
     write(tmp_path, "limits.txt", "idna<3  # not yet\n")
     write(tmp_path, "wheels/.keep", "")
@@ -218,6 +221,7 @@ def test_a_python_env_written_like_conda_is_understood(tmp_path: Path) -> None:
 
 
 def test_a_python_env_may_point_to_a_requirement_file(tmp_path: Path) -> None:
+    write(tmp_path, "setup.py", "")
     write(tmp_path, "reqs.txt", "six\n")
     write(tmp_path, "python_env.yaml", 'python: "3.11"\ndependencies:\n  - -r reqs.txt\n  - .\n')
     asked = read(tmp_path)
@@ -270,6 +274,7 @@ def test_a_lock_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_pipfile_is_understood(tmp_path: Path) -> None:
+    write(tmp_path, "setup.py", "")
     write(
         tmp_path,
         "Pipfile",
@@ -278,7 +283,7 @@ def test_a_pipfile_is_understood(tmp_path: Path) -> None:
         'requests = {version = ">=2", extras = ["socks"], markers = "os_name == \'posix\'"}\n'
         'x = {git = "https://example.org/x.git", ref = "v1"}\nme = {path = ".", editable = true}\n',
     )
-    asked = read(tmp_path)
+    asked = read(tmp_path, EnvironmentRequest(key="environment", path="Pipfile"))
     assert asked.python == "3.9"
     assert requirements(asked) == [
         "six",
@@ -365,7 +370,6 @@ def test_an_unknown_manager_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("manager", [None, "local"])
-def test_a_container_is_refused_for_now_whatever_the_manager(tmp_path: Path, manager: str | None) -> None:
-    with pytest.raises(EnvironmentBuildError) as caught:
-        read(tmp_path, EnvironmentRequest(key="docker_env", image="x"), manager=manager)
-    assert caught.value.code == "docker-not-yet"
+def test_a_container_is_asked_for_whatever_the_manager(tmp_path: Path, manager: str | None) -> None:
+    asked = read(tmp_path, EnvironmentRequest(key="docker_env", image="x"), manager=manager)
+    assert asked.kind == "docker"

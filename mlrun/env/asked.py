@@ -6,32 +6,40 @@ then what people keep requirements in.
 
 from __future__ import annotations
 
+import posixpath
 import re
+from collections.abc import Callable  # noqa: TC003  of a table
+from pathlib import Path  # noqa: TC003  of a table
 from typing import TYPE_CHECKING, Any
 
+from mlrun.env.inference import MLFLOWS_OWN, candidates
+from mlrun.env.pypi_names import OF_OTHERS, canonical, name_of
+from mlrun.env.repairs import sentences, without_conflicts
 from mlrun.env.requirements import Gathered, add_item, read_file, read_text
 from mlrun.env.values import Asked, CondaAsked, LocalProject, Requirement
 from mlrun.env.versions import normal_python
-from mlrun.errors import ProjectError
+from mlrun.errors import MlrunError, ProjectError
 from mlrun.model import Finding, Place
 from mlrun.value import draft, field, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from mlrun.model import Digest, EnvironmentRequest
 
-    from mlrun.model import EnvironmentRequest
+OWN_LOCK = "pylock.toml"
+"""What `mlrun lock` writes beside a project, with a table `[tool.mlrun]`."""
 
-MLFLOWS_OWN = ("python_env.yaml", "conda.yaml")
-"""Files that MLflow takes unnamed; nothing needs to be said about it."""
-
-_LOCKS_AND_LISTS = ("pylock.toml", "uv.lock", "requirements.txt")
-_OTHERS = ("setup.py", "environment.yml", "environment.yaml", "conda.yml", "Pipfile.lock", "Pipfile")
+_IN_EVERY_ENVIRONMENT = frozenset({"python", "pip", "setuptools", "wheel", None})
+_EXPORT_SIZE = 20
+_EXPORT_OF_OTHERS = 5
 
 
 @draft
 class _Draft:
-    """What is known so far; `count` is that of packages, where `gathered` does not tell."""
+    """What is known so far; `count` is that of packages, where `gathered` does not tell.
+
+    `content` is the digest of a file whose every line may count, `incomplete` says that a package is
+    installed which does not say what it needs.
+    """
 
     python: str | None = None
     python_from: str | None = None
@@ -43,40 +51,174 @@ class _Draft:
     adaptations: list[str] = field(default_factory=list)
     conda: CondaAsked | None = None
     exported: bool = False
+    content: str | None = None
+    incomplete: bool = False
 
 
 def read_asked(
     request: EnvironmentRequest,
     directory: Path,
     *,
-    root: Path | None = None,  # noqa: ARG001  to come
+    root: Path | None = None,
     translate: bool = True,
+    locked: bool = True,
 ) -> Asked:
     """What the project asks of a virtual environment; without `translate`, a conda file only as it stands.
 
-    `root` is the top of the checkout, for what the project's own folder lacks.
+    `root` is the top of the checkout, for what the project's own folder lacks. A lock that mlrun wrote beside
+    the project counts more than any file that it names, unless `locked` is false.
 
     Raises ProjectError where a file is missing or makes no sense, EnvironmentBuildError for what only another
     kind of environment can give.
     """
+    if locked and (directory / OWN_LOCK).is_file():
+        values = _toml(OWN_LOCK, directory)
+        if isinstance(ours := values.get("tool", {}).get("mlrun"), dict):
+            return _from_own_lock(ours, request, directory, root=root, translate=translate)
     if request.key == "environment" and request.path is None:
         return _finished(_in_place(request, directory), directory, shown="environment")
-    path, inferred = request.path, False
-    if path is None:
-        path, inferred = _infer(directory), True
-    if path is None:
-        nothing = _Draft()
-        nothing.gathered.warn(
-            "no-environment", "no environment is named and none found: using one without packages"
-        )
-        return _finished(nothing, directory, shown="no environment named")
-    draft = _reader_of(path, key=request.key, translate=translate)(path, directory)
+    draft, shown = _read(request, directory, root=root or directory, translate=translate)
     if request.python:
         draft.python, draft.python_from = normal_python(request.python, request.place), "MLproject"
-    inferred = inferred and path not in MLFLOWS_OWN
-    if inferred:
-        draft.gathered.findings.insert(0, _inferred(path))
-    return _finished(draft, directory, shown=f"{path} (inferred)" if inferred else path)
+    return _finished(draft, directory, shown=shown)
+
+
+def asked_digest(asked: Asked) -> Digest:
+    """The digest of what an environment's files say: another order of files or another comment is no change.
+
+    Of a project that is installed, and of a manifest, the files that say what they need count as they are.
+    """
+    from mlrun import digest
+    from mlrun.env.pip_settings import without_credentials
+
+    conda = asked.conda
+    return digest.of_value(
+        {
+            "python": asked.python if asked.python_from != OWN_LOCK else None,
+            "requirements": [item.text for item in asked.requirements],
+            "constraints": [item.text for item in asked.constraints],
+            "build": [item.text for item in asked.build_requirements],
+            "options": [f"{name}={without_credentials(text)}" for name, text in asked.options],
+            "local": [(item.path, item.extras) for item in asked.local],
+            "content": asked.content,
+            "conda": [item.text for item in (*conda.specs, *conda.pip)] if conda else None,
+        }
+    )
+
+
+def _from_own_lock(
+    ours: dict[str, Any], request: EnvironmentRequest, directory: Path, *, root: Path | None, translate: bool
+) -> Asked:
+    """The lock that mlrun wrote; where what it was made from has changed since, a warning."""
+    draft = _pylock(OWN_LOCK, directory)
+    if python := ours.get("python"):
+        draft.python, draft.python_from = normal_python(str(python)), OWN_LOCK
+    try:
+        behind = read_asked(request, directory, root=root, translate=translate, locked=False)
+        stale = asked_digest(behind) != ours.get("asked")
+    except MlrunError:
+        stale = False  # what it names has gone; the lock has all that is needed
+    if stale:
+        draft.gathered.findings.append(
+            Finding(
+                level="warning",
+                code="stale-lock",
+                message=f"{OWN_LOCK} is used, though what it was made from has changed since",
+                place=Place(file=OWN_LOCK, line=1),
+                hint="`mlrun lock` makes it anew",
+            )
+        )
+    return _finished(draft, directory, shown=OWN_LOCK)
+
+
+# --- which file ---------------------------------------------------------------------------------------
+
+
+def _read(request: EnvironmentRequest, directory: Path, *, root: Path, translate: bool) -> tuple[_Draft, str]:
+    """The file that is named, else the first that lies there and says something, else the imports."""
+    tried: list[str] = []
+    if request.path is not None:
+        draft = _reader_of(request.path, key=request.key, translate=translate, directory=directory)(
+            request.path, directory
+        )
+        if not _is_empty(draft):
+            return _completed(draft, directory, root), request.path
+        tried.append(request.path)
+        found = draft
+    else:
+        found = _Draft()
+    for path in candidates(directory, root, is_manifest=_is_manifest):
+        if path in tried or (path == OWN_LOCK and _is_own_lock(directory)):
+            continue
+        draft = _reader_of(path, key=None, translate=translate, directory=directory)(path, directory)
+        if _is_empty(draft):
+            found = draft if not tried else found
+            tried.append(path)
+            continue
+        if request.path is not None:
+            draft.adaptations.insert(0, f"{request.path} names no packages: {path} is used")
+        elif path not in MLFLOWS_OWN:
+            draft.gathered.findings.insert(0, _inferred(path))
+        shown = f"{path} (inferred)" if path not in MLFLOWS_OWN or tried else path
+        return _completed(draft, directory, root), shown
+    return _imported(found, tried, directory, root)
+
+
+def _is_own_lock(directory: Path) -> bool:
+    return "mlrun" in _toml(OWN_LOCK, directory).get("tool", {})
+
+
+def _is_empty(draft: _Draft) -> bool:
+    """Whether nothing is to be installed, but what every environment has."""
+    gathered, conda = draft.gathered, draft.conda
+    specs = [item.text for item in conda.specs] if conda else []
+    return not (
+        gathered.requirements
+        or gathered.local
+        or draft.lock
+        or draft.manifest
+        or any(name_of(text.rpartition("::")[2]) not in _IN_EVERY_ENVIRONMENT for text in specs)
+    )
+
+
+def _completed(draft: _Draft, directory: Path, root: Path) -> _Draft:
+    """A package that does not say what it needs: what the sources import comes with it."""
+    if not draft.incomplete or draft.gathered.requirements:
+        return draft
+    from mlrun.env.imports import needed
+
+    [local, *_] = draft.gathered.local
+    if names := needed(directory, root=root).names:
+        place = local.place or Place(file="MLproject", line=1)
+        draft.gathered.requirements += [Requirement(text=name, place=place) for name in names]
+        draft.adaptations.append(
+            f"{place.file} says nothing of dependencies: those that the sources import are added,"
+            f" {', '.join(names)}"
+        )
+    return draft
+
+
+def _imported(draft: _Draft, tried: list[str], directory: Path, root: Path) -> tuple[_Draft, str]:
+    """The last resort: what the sources import."""
+    from mlrun.env.imports import needed
+
+    found = needed(directory, root=root)
+    shown = f"{tried[0]}, imports" if tried else "imports"
+    for name in found.names:
+        place = dict(found.imported).get(name, Place(file="MLproject", line=1))
+        draft.gathered.requirements.append(Requirement(text=name, place=place))
+    draft.conda = None
+    why = f"{tried[0]} names no packages" if tried else "no environment is named and no file lists packages"
+    if found.names:
+        implied = [f"{name} (for {why})" for name, why in found.implied]
+        said = f"{why}: those that the sources import are used, {', '.join(found.names)}"
+        draft.adaptations.append(said + (f"; implied: {', '.join(implied)}" if implied else ""))
+    elif not tried:
+        draft.gathered.warn(
+            "no-environment", "no environment is named and none found: using one without packages"
+        )
+        shown = "no environment named"
+    return draft, shown if found.names or not tried else tried[0]
 
 
 def _inferred(path: str) -> Finding:
@@ -88,47 +230,35 @@ def _inferred(path: str) -> Finding:
     )
 
 
-# --- which file ---------------------------------------------------------------------------------------
-
-
-def _infer(directory: Path) -> str | None:
-    """The file that an unnamed environment is read from."""
-    for name in (*MLFLOWS_OWN, *_LOCKS_AND_LISTS):
-        if (directory / name).is_file():
-            return name
-    others = sorted(path.name for path in directory.glob("requirements*.txt"))
-    if len(others) == 1:
-        return others[0]
-    if (directory / "pyproject.toml").is_file() and _is_manifest(directory):
-        return "pyproject.toml"
-    for name in _OTHERS:
-        if (directory / name).is_file():
-            return name
-    return None
-
-
-def _is_manifest(directory: Path) -> bool:
-    """A `pyproject.toml` may hold nothing but settings of linters."""
-    values = _toml("pyproject.toml", directory)
+def _is_manifest(path: Path) -> bool:
+    """A `pyproject.toml` may hold nothing but settings of linters, a `setup.cfg` as well."""
+    if path.name == "setup.cfg":
+        return re.search(r"^install_requires\b", read_text(path, shown=path.name), re.MULTILINE) is not None
+    if path.name != "pyproject.toml":
+        return True
+    values = _toml(path.name, path.parent)
     return "project" in values or "poetry" in values.get("tool", {})
 
 
-def _reader_of(path: str, *, key: str | None, translate: bool) -> Callable[[str, Path], _Draft]:
+def _reader_of(
+    path: str, *, key: str | None, translate: bool, directory: Path
+) -> Callable[[str, Path], _Draft]:
+    """By the file's name first: people name a requirement file as `conda_env`."""
     name = path.rpartition("/")[2].lower()
-    if key == "python_env" or name == "python_env.yaml":
+    if name.endswith((".txt", ".in", ".pip")):
+        text = read_text(directory / path, shown=path)
+        if not re.search(r"^dependencies\s*:", text, re.MULTILINE):
+            return _requirements
+        key = key or "conda_env"
+    if name in _NAMED_READERS or name.endswith((".toml", ".lock")):
+        key = None
+    if key == "python_env" or name.startswith("python_env."):
         return _python_env
     if key == "conda_env" or name.endswith((".yaml", ".yml")):
         return _conda if translate else _conda_as_written
     if re.fullmatch(r"pylock(\.[^.]+)?\.toml", name):
         return _pylock
-    named = {
-        "uv.lock": _uv_lock,
-        "pyproject.toml": _pyproject,
-        "setup.py": _setup,
-        "pipfile": _pipfile,
-        "pipfile.lock": _pipfile_lock,
-    }
-    return named.get(name, _requirements)
+    return _NAMED_READERS.get(name, _requirements)
 
 
 # --- one reader a format ------------------------------------------------------------------------------
@@ -189,18 +319,25 @@ def _pylock(path: str, directory: Path) -> _Draft:
 def _uv_lock(path: str, directory: Path) -> _Draft:
     text = read_text(directory / path, shown=path)
     draft = _Draft(lock=path, count=len(re.findall(r"^\[\[package\]\]", text, re.MULTILINE)))
-    draft.gathered.files += [path, "pyproject.toml"]
+    draft.content = _digest_of(text)
+    draft.gathered.files += [path, posixpath.join(posixpath.dirname(path), "pyproject.toml")]
     return draft
 
 
 def _pyproject(path: str, directory: Path) -> _Draft:
     """What says how it is built is a package and installed; of others only the dependencies, as in uv."""
     values = _toml(path, directory)
-    project = values.get("project", {})
+    project, poetry = values.get("project", {}), values.get("tool", {}).get("poetry")
     draft = _Draft(count=len(project.get("dependencies", ())))
+    draft.content = _digest_of(read_text(directory / path, shown=path))
     draft.gathered.files.append(path)
-    if "build-system" in values or "poetry" in values.get("tool", {}):
+    if poetry is not None and "name" not in project:
+        _poetry(poetry, path, directory, draft)
+    elif "build-system" in values:
         draft.gathered.local.append(_project_itself(path))
+        draft.incomplete = not project.get("dependencies") and "dependencies" not in project.get(
+            "dynamic", ()
+        )
     else:
         draft.manifest = path
     if requires := project.get("requires-python"):
@@ -208,11 +345,36 @@ def _pyproject(path: str, directory: Path) -> _Draft:
     return draft
 
 
-def _setup(path: str, _directory: Path) -> _Draft:
-    draft = _Draft()
+def _poetry(poetry: dict[str, Any], path: str, directory: Path, draft: _Draft) -> None:
+    """A package is installed; what only lists dependencies, since no module has its name, gives those."""
+    from mlrun.env import poetry as poetrys
+
+    draft.gathered.local = [_project_itself(path)] if poetrys.is_package(poetry, directory / path) else []
+    python, lines = poetrys.dependencies(poetry)
+    if python:
+        draft.python, draft.python_from = normal_python(python), path
+    if not draft.gathered.local:
+        for line in lines:
+            add_item(line, Place(file=path, line=1), directory, draft.gathered)
+        draft.adaptations.append(f"{path} is no package that can be built: its dependencies are installed")
+
+
+def _setup(path: str, directory: Path) -> _Draft:
+    text = read_text(directory / path, shown=path)
+    draft = _Draft(content=_digest_of(text))
     draft.gathered.files.append(path)
     draft.gathered.local.append(_project_itself(path))
+    beside = directory / posixpath.dirname(path)
+    said = [text] + [read_text(it, shown=it.name) for it in [beside / "setup.cfg"] if it.is_file()]
+    draft.incomplete = not re.search(r"\b(install_requires|pbr|requires-dist)\b", "\n".join(said))
+    draft.incomplete = draft.incomplete and not (beside / "pyproject.toml").is_file()
     return draft
+
+
+def _digest_of(text: str) -> str:
+    from mlrun import digest
+
+    return digest.of_bytes(text.encode())
 
 
 def _project_itself(path: str) -> LocalProject:
@@ -274,6 +436,16 @@ def _pipfile_packages(packages: dict[str, Any], path: str, directory: Path, draf
         add_item(text, place, directory, draft.gathered)
 
 
+_NAMED_READERS: dict[str, Callable[[str, Path], _Draft]] = {
+    "uv.lock": _uv_lock,
+    "pyproject.toml": _pyproject,
+    "setup.py": _setup,
+    "setup.cfg": _setup,
+    "pipfile": _pipfile,
+    "pipfile.lock": _pipfile_lock,
+}
+
+
 def _toml(path: str, directory: Path) -> dict[str, Any]:
     import tomllib
 
@@ -287,9 +459,12 @@ def _toml(path: str, directory: Path) -> dict[str, Any]:
 
 
 def _finished(draft: _Draft, directory: Path, *, shown: str) -> Asked:
+    gathered = draft.gathered
+    if draft.python is None and gathered.python is not None:
+        draft.python, draft.python_from = gathered.python, shown
     if draft.python is None:
         _python_beside(draft, directory)
-    gathered = draft.gathered
+    gathered.requirements, twice = without_conflicts(gathered.requirements)
     asked = Asked(
         kind="venv",
         summary="",
@@ -304,11 +479,27 @@ def _finished(draft: _Draft, directory: Path, *, shown: str) -> Asked:
         manifest=draft.manifest,
         files=tuple(dict.fromkeys(gathered.files)),
         findings=tuple(gathered.findings),
-        adaptations=tuple(draft.adaptations),
-        exported=draft.exported,
+        adaptations=(*draft.adaptations, *gathered.adaptations, *sentences([*gathered.changes, *twice])),
+        exported=draft.exported or _looks_exported(gathered.requirements),
         conda=draft.conda,
+        content=draft.content,
     )
     return replace(asked, summary=f"{shown}: {_contents(asked, draft.count)}")
+
+
+def _looks_exported(requirements: list[Requirement]) -> bool:
+    """Whether a list was written by `pip freeze` or the like.
+
+    It is long, holds packages that only come as dependencies of others, and nearly all of it is pinned, or
+    so much of it are such packages that nobody can have meant them.
+    """
+    if len(requirements) < _EXPORT_SIZE:
+        return False
+    pinned = sum("==" in item.text for item in requirements)
+    of_others = sum(canonical(name_of(item.text) or "") in OF_OTHERS for item in requirements)
+    if of_others < _EXPORT_OF_OTHERS:
+        return False
+    return pinned >= 0.8 * len(requirements) or of_others >= 0.25 * len(requirements)
 
 
 def _python_beside(draft: _Draft, directory: Path) -> None:

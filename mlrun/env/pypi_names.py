@@ -115,6 +115,11 @@ _GONE_FROM_STANDARD = _words(
 """What was in some Python's standard library and is not in ours, or the other way round: the tables of
 removed modules in https://docs.python.org/3/whatsnew/ and of renamed ones in PEP 3108."""
 
+_NAMED_LIKE_STANDARD = frozenset(
+    {"configparser", "contextvars", "dataclasses", "importlib.metadata", "importlib.resources", "typing"}
+)
+"""Backports, which do no harm or are for old Pythons."""
+
 STANDARD_LIBRARY = frozenset(sys.stdlib_module_names) | _GONE_FROM_STANDARD
 
 RENAMED = {
@@ -205,6 +210,14 @@ OF_OTHERS = _words(
 def canonical(name: str) -> str:
     """PEP 503's one spelling of a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def in_standard_library(requirement: str) -> bool:
+    """Whether a name is that of a module that every Python 3 has or had; `os.path` counts as `os`."""
+    top = requirement.partition(".")[0]
+    return (top in sys.stdlib_module_names or top in ("asyncio", "distutils", "imp")) and not (
+        top.startswith("_") or requirement in _NAMED_LIKE_STANDARD
+    )
 
 
 def name_of(requirement: str) -> str | None:

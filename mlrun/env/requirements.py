@@ -9,22 +9,33 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from mlrun.env.listings import read_listing
 from mlrun.env.pip_settings import without_credentials
+from mlrun.env.pypi_names import canonical, name_of
+from mlrun.env.repairs import Change, foreign, repaired
 from mlrun.env.values import LocalProject, Requirement
+from mlrun.env.versions import normal_python
 from mlrun.errors import ProjectError
 from mlrun.model import Finding, Place
-from mlrun.value import draft, field
+from mlrun.value import draft, field, positional_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from mlrun.env.listings import Listing
 
 _MAX_DEPTH = 20
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z]))?(.*)$", re.DOTALL)
 _EXTRAS = re.compile(r"(?P<path>.+?)(?P<extras>\[[\w\s,.-]*\])?$", re.DOTALL)
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tar\.bz2|tar\.xz|tgz)(\[[^\]]*\])?$")
-_NAMED_FILE = re.compile(r"^[\w.-]+\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>file:[^\s;]+)")
+_NAMED_FILE = re.compile(r"^(?P<name>[\w.-]+)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>file:[^\s;]+)")
+_BULLET = re.compile(r"^[-*•]\s+(?=\w)")
+_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
+_PYTHON = re.compile(r"python\s*(?=[=<>~!]|$)", re.IGNORECASE)
+_WINDOWS = "cp1252"
+_BUILT_FROM = ("pyproject.toml", "setup.py", "setup.cfg")
 _LONG_NAMES = {
     "-r": "requirement",
     "-c": "constraint",
@@ -52,7 +63,11 @@ _NEEDLESS_OPTIONS = frozenset(
 
 @draft
 class Gathered:
-    """What has been read so far, of one file and all that it includes."""
+    """What has been read so far, of one file and all that it includes.
+
+    `changes` were made to lines that could not stand as they are, `adaptations` say what else was done.
+    `python` is a version that a line asks for, as conda's do.
+    """
 
     requirements: list[Requirement] = field(default_factory=list)
     constraints: list[Requirement] = field(default_factory=list)
@@ -60,6 +75,9 @@ class Gathered:
     options: list[tuple[str, str]] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    adaptations: list[str] = field(default_factory=list)
+    python: str | None = None
 
     def warn(self, code: str, message: str, place: Place | None = None) -> None:
         self.findings.append(Finding(level="warning", code=code, message=message, place=place))
@@ -70,33 +88,50 @@ def read_file(
 ) -> None:
     """Read a requirement file; `path` is relative to the project's `directory`.
 
-    Raises ProjectError where a file is missing or is no text.
+    Raises ProjectError where a file is missing or is no text, or a line makes no sense.
     """
     if path in into.files:
         return
     if depth > _MAX_DEPTH:
         raise ProjectError(f"requirement files include each other more than {_MAX_DEPTH} deep, at {path}")
     into.files.append(path)
-    for text, number in _logical_lines(read_text(directory / path, shown=path)):
+    text, encoding = _decoded(directory / path, shown=path)
+    if encoding == _WINDOWS:
+        into.warn("not-utf8", f"{path} is not UTF-8: it is read as {_WINDOWS}")
+    listing = read_listing(text)
+    if listing is not None and not constraints:
+        _take_listing(listing, path, into)
+        return
+    for line, number in _logical_lines(text):
         place = Place(file=path, line=number)
-        if text.startswith("-"):
-            _option(text, place, directory, into, constraints=constraints, depth=depth)
+        if line.startswith("-") and not _BULLET.match(line):
+            _option(line, place, directory, into, constraints=constraints, depth=depth)
         else:
-            add_line(text, place, directory, into, constraints=constraints)
+            add_line(_BULLET.sub("", line), place, directory, into, constraints=constraints)
 
 
 def add_line(text: str, place: Place, directory: Path, into: Gathered, *, constraints: bool = False) -> None:
     """One line that is no option: a requirement, or the path of something local.
 
-    Paths are relative to the project, wherever the file that names them lies, as pip's are to its caller.
+    Paths are relative to the project, wherever the file that names them lies, as pip's are to its caller;
+    what is not there may lie beside the file. Raises ProjectError for what cannot be understood.
     """
     text = text.strip()
-    if constraints:
-        into.constraints.append(Requirement(text=text, place=place))
-    elif local := _local(text, place, editable=False, directory=directory):
-        into.local.append(local)
-    else:
-        into.requirements.append(Requirement(text=text, place=place))
+    if not constraints and (local := _local(text, editable=False, place=place, directory=directory)):
+        _take_local(local, place, directory, into)
+        return
+    if not re.search(r"\w", text):  # a rule of dashes, a fence of Markdown
+        return
+    if _PYTHON.match(text):
+        into.python = into.python or normal_python(_PYTHON.sub("", text, count=1), place)
+        into.adaptations.append(
+            f"{place.file}:{place.line}: `{text}` is no package, but asks for that Python"
+        )
+        return
+    fixed, changes = repaired(text, place)
+    into.changes += changes
+    if fixed is not None:
+        (into.constraints if constraints else into.requirements).append(Requirement(text=fixed, place=place))
 
 
 def add_item(text: str, place: Place, directory: Path, into: Gathered) -> None:
@@ -112,27 +147,65 @@ def add_item(text: str, place: Place, directory: Path, into: Gathered) -> None:
 
 
 def read_text(path: Path, *, shown: str) -> str:
-    """A text file; Windows tools write UTF-16 and byte order marks.
+    """A text file; Windows tools write UTF-16, byte order marks, and their own eight bits.
 
     Raises ProjectError (`no-such-file`, `unreadable-file`, `not-text`).
     """
+    return _decoded(path, shown=shown)[0]
+
+
+def _decoded(path: Path, *, shown: str) -> tuple[str, str]:
+    """A file's text, and its encoding."""
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise ProjectError(f"{shown} does not exist", code="no-such-file") from None
     except OSError as error:
         raise ProjectError(f"cannot read {shown}: {error.strerror}", code="unreadable-file") from error
-    encoding = "utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    if encoding != "utf-16" and data[1:2] == b"\0":
-        encoding = "utf-16-le"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        raise ProjectError(
-            f"{shown} is no {encoding.upper().removesuffix('-SIG')} text",
-            hint="save the file as UTF-8",
-            code="not-text",
-        ) from error
+    for encoding in _encodings(data):
+        try:
+            return data.decode(encoding).removeprefix("\ufeff"), encoding
+        except UnicodeDecodeError:
+            continue
+    raise ProjectError(f"{shown} is no text", hint="save the file as UTF-8", code="not-text")
+
+
+def _encodings(data: bytes) -> tuple[str, ...]:
+    """What to try, by the first bytes."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return ("utf-16",)
+    if data[1:2] == b"\0":
+        return ("utf-16-le",)
+    if data[:1] == b"\0":
+        return ("utf-16-be",)
+    return ("utf-8",) if b"\0" in data else ("utf-8", _WINDOWS)
+
+
+def _take_listing(listing: Listing, path: str, into: Gathered) -> None:
+    """What a tool printed about an environment: conda's names are brought to PyPI's."""
+    from mlrun.env.conda_specs import parse
+    from mlrun.env.conda_translate import Line, translate
+
+    into.adaptations.append(f"{path} is the output of `{listing.tool}`, read as a list of exact versions")
+    lines: list[Line] = []
+    items: list[Requirement] = []
+    for row in listing.rows:
+        place = Place(file=path, line=row.line)
+        if canonical(row.name) == "python":
+            into.python = into.python or normal_python(row.version, place)
+        elif row.conda:
+            lines.append(Line(spec=parse(f"{row.name}=={row.version}", place), place=place))
+        else:
+            fixed, changes = repaired(f"{row.name}=={row.version}", place)
+            into.changes += changes
+            items += [Requirement(text=fixed, place=place)] if fixed else []
+    if lines:
+        found = translate(lines, pip=items, file=path, exported=True, needs_python=into.python is None)
+        into.python = into.python or found.python
+        into.adaptations += found.adaptations
+        into.findings += found.findings
+        items = [*found.requirements, *items]
+    into.requirements += items
 
 
 def _logical_lines(text: str) -> Iterator[tuple[str, int]]:
@@ -163,11 +236,11 @@ def _option(
             below = constraints or name == "constraint"
             read_file(included, directory, into, constraints=below, depth=depth + 1)
         case "editable":
-            local = _local(value, place, editable=True, directory=directory)
-            if local is None:  # `-e git+https://…#egg=x`: from a repository, editable has nothing to edit
-                into.requirements.append(Requirement(text=_without_egg(value), place=place))
+            local = _local(value, editable=True, place=place, directory=directory)
+            if local is None:
+                _take_repository(value, place, directory, into)
             else:
-                into.local.append(local)
+                _take_local(local, place, directory, into)
         case "find-links" if "://" not in value:
             into.options.append((name, os.path.normpath(directory / os.path.dirname(place.file) / value)))
         case _ if name in _KEPT_OPTIONS:
@@ -191,35 +264,119 @@ def _included(value: str, place: Place, directory: Path) -> str:
     return included
 
 
-def _local(text: str, place: Place, *, editable: bool, directory: Path) -> LocalProject | None:
-    """The local project that a line names; None for one that an index or a URL serves."""
-    extras = ""
+@positional_value
+class _Local:
+    """A path to install from, as a line names it."""
+
+    path: str
+    name: str | None
+    extras: str
+    editable: bool
+
+
+def _local(text: str, *, editable: bool, place: Place, directory: Path) -> _Local | None:
+    """The path that a line names; None for what an index or a URL serves."""
     if named := _NAMED_FILE.match(text):
-        path, extras = _path_of_url(named["url"]), named["extras"] or ""
-    elif text.startswith("file:"):
-        path = _path_of_url(text.partition(" ")[0])
-    else:
-        bare = text if editable else text.partition(" ;")[0].partition(" --")[0].strip()
-        if "://" in bare or " @ " in bare or not _looks_local(bare, directory, editable=editable):
-            return None
-        match = _EXTRAS.fullmatch(bare)
-        assert match is not None
-        path, extras = os.path.expanduser(match["path"]), match["extras"] or ""
-    if not (directory / path).exists():
-        raise ProjectError(f"there is no `{path}` to install", place=place, code="no-such-file")
-    return LocalProject(path=os.path.normpath(path), editable=editable, extras=extras, place=place)
+        return _Local(_path_of_url(named["url"]), named["name"], named["extras"] or "", editable)
+    if text.startswith("file:"):
+        return _Local(_path_of_url(text.partition(" ")[0]), None, "", editable)
+    bare = text if editable else text.partition(" ;")[0].partition(" --")[0].strip()
+    if "://" in bare or " @ " in bare or not _looks_local(bare, place, directory, editable=editable):
+        return None
+    match = _EXTRAS.fullmatch(bare)
+    assert match is not None
+    return _Local(os.path.expanduser(match["path"]), None, match["extras"] or "", editable)
 
 
-def _looks_local(text: str, directory: Path, *, editable: bool) -> bool:
-    if editable or text.startswith((".", "/", "~")) or _ARCHIVE.search(text):
+def _looks_local(text: str, place: Place, directory: Path, *, editable: bool) -> bool:
+    if editable or text.startswith((".", "/", "~")) or _ARCHIVE.search(text) or _DRIVE.match(text):
         return True
-    return "/" in text and (directory / text).exists()
+    return "/" in text and any((directory / path).exists() for path in _readings(text, place))
+
+
+def _readings(path: str, place: Place) -> tuple[str, ...]:
+    """A path as pip's caller means it, from the project, and as others do, from beside the file."""
+    return tuple(dict.fromkeys((os.path.normpath(path), _beside(path, place))))
+
+
+def _beside(path: str, place: Place) -> str:
+    return os.path.normpath(os.path.join(os.path.dirname(place.file), path))
+
+
+def _take_local(local: _Local, place: Place, directory: Path, into: Gathered) -> None:
+    """What is there and can be built is installed; what only another machine has is taken otherwise."""
+    there = [path for path in _readings(local.path, place) if (directory / path).exists()]
+    sound = [path for path in there if _can_be_built(directory / path)]
+    if sound:
+        into.local.append(
+            LocalProject(path=sound[0], editable=local.editable, extras=local.extras, place=place)
+        )
+    elif there:
+        into.adaptations.append(
+            f"{place.file}:{place.line}: left out `{local.path}`, where there is nothing to install: no"
+            " `pyproject.toml`, no `setup.py`"
+        )
+    elif _DRIVE.match(local.path) or os.path.isabs(local.path):
+        _take_foreign(local, place, directory, into)
+    else:
+        raise ProjectError(f"there is no `{local.path}` to install", place=place, code="no-such-file")
+
+
+def _can_be_built(path: Path) -> bool:
+    return path.is_file() or any((path / name).is_file() for name in _BUILT_FROM)
+
+
+def _take_foreign(local: _Local, place: Place, directory: Path, into: Gathered) -> None:
+    own = _own_project(place, directory)
+    if local.editable and own is not None:
+        into.local.append(LocalProject(path=own, editable=True, extras=local.extras, place=place))
+        into.changes.append(Change("itself", f"`-e {local.path}`", place))
+        return
+    text, change = foreign(local.path, local.name, place)
+    into.changes.append(change)
+    if text is None:
+        return
+    fixed, changes = repaired(text, place)
+    into.changes += changes
+    into.requirements += [Requirement(text=fixed, place=place)] if fixed else []
+
+
+def _take_repository(url: str, place: Place, directory: Path, into: Gathered) -> None:
+    """`-e git+https://…#egg=x`: editable has nothing to edit; `pip freeze` lists the project itself so."""
+    text = _without_egg(url)
+    own = _own_project(place, directory)
+    name = name_of(text)
+    if own is not None and name is not None and _name_of_project(directory / own) == canonical(name):
+        into.local.append(LocalProject(path=own, editable=True, place=place))
+        into.changes.append(Change("itself", name, place))
+    else:
+        into.requirements.append(Requirement(text=text, place=place))
+
+
+def _own_project(place: Place, directory: Path) -> str | None:
+    """Where the project itself can be installed from: its folder, or that of the file."""
+    return next((path for path in _readings(".", place) if _can_be_built(directory / path)), None)
+
+
+def _name_of_project(folder: Path) -> str | None:
+    """The name under which a folder's project is installed, as its files write it."""
+    for name in _BUILT_FROM:
+        try:
+            text = (folder / name).read_text("utf-8", "replace")
+        except OSError:
+            continue
+        if match := re.search(r"""^\s*name\s*=\s*["']?([\w.-]+)""", text, re.MULTILINE):
+            return canonical(match[1])
+        if match := re.search(r"""setup\([^)]*?\bname\s*=\s*["']([\w.-]+)""", text):
+            return canonical(match[1])
+    return None
 
 
 def _path_of_url(url: str) -> str:
     from urllib.parse import unquote, urlsplit
 
-    return unquote(urlsplit(url).path) if url.startswith("file:/") else unquote(url[len("file:") :])
+    path = unquote(urlsplit(url).path) if url.startswith("file:/") else unquote(url[len("file:") :])
+    return path[1:] if _DRIVE.match(path[1:]) else path
 
 
 def _without_egg(url: str) -> str:

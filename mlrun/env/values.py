@@ -105,6 +105,7 @@ class Asked:
     count; both as paths relative to the project. `files` are all that were read. `adaptations` say, a
     sentence each, where what is asked here is not what the project's file says (a conda package under its
     PyPI name). `exported` is true for the list of a whole machine (`pip freeze`, `conda env export`).
+    `content` is the digest of a file that counts as a whole (a manifest, a `setup.py`).
     """
 
     kind: EnvKind
@@ -122,6 +123,7 @@ class Asked:
     findings: tuple[Finding, ...] = ()
     adaptations: tuple[str, ...] = ()
     exported: bool = False
+    content: str | None = None
     conda: CondaAsked | None = None
     container: Container | None = None
 
