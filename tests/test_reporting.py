@@ -1,0 +1,76 @@
+"""A program that logs through MLflow's own client, and the records that come of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from mlrun.files import Home
+from tests.test_run import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPT = """
+import mlflow, os, sys
+
+mlflow.set_experiment("wine")
+with mlflow.start_run():
+    mlflow.log_param("alpha", "0.50")
+    mlflow.log_param("depth", 4)
+    mlflow.set_tag("team", "red")
+    for step in range(3):
+        mlflow.log_metric("loss", 1.0 / (step + 1), step=step)
+    mlflow.log_text("hello", "notes/a.txt")
+    mlflow.log_dict({"a": 1}, "b.json")
+    with mlflow.start_run(run_name="inner", nested=True):
+        mlflow.log_metric("loss", 9.0)
+        mlflow.log_text("inner", "c.txt")
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "train.py").write_text(SCRIPT)
+    (project / "MLproject").write_text(
+        "name: demo\n"
+        'environment: {python: ">=3.9", requirements: [mlflow-skinny==2.22.0]}\n'
+        "entry_points:\n  main:\n    parameters: {alpha: {type: float, default: 0.5}}\n"
+        "    command: python train.py\n".replace("\\\n", "\n")
+    )
+    return Shell(tmp_path, project)
+
+
+@pytest.mark.slow
+def test_what_is_logged_is_recorded(shell: Shell) -> None:
+    record = shell.record(".")
+    parameters = {name: (each["value"], each["from"]) for name, each in record["parameters"].items()}
+    assert parameters == {"alpha": ("0.5", "default"), "depth": ("4", "logged")}
+    assert record["tags"] == {"experiment": "wine", "team": "red"}
+    (loss,) = [metric for name, metric in record["metrics"].items() if name == "loss"]
+    assert (loss["last"], loss["min"], loss["count"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 3)
+    assert [(output["path"], output["kind"]) for output in record["outputs"]] == [
+        ("b.json", "artifact"),
+        ("notes", "artifact"),
+    ]
+    lines = Home(shell.home.root).run(record["id"]).metrics.read_text().splitlines()
+    series = [json.loads(line) for line in lines]
+    assert [point["step"] for point in series] == [0, 1, 2]
+    inner = shell.show("inner")
+    assert (inner["parents"], inner["status"]) == ({"nested": record["id"]}, "finished")
+    assert [output["path"] for output in inner["outputs"]] == ["c.txt"]
+    assert shell.mlrun("get", "inner", "c.txt", "-o", "got").returncode == 0
+    assert sorted(path.name for path in shell.cwd.iterdir()) == ["MLproject", "got", "train.py"]
+
+
+@pytest.mark.slow
+def test_a_server_of_the_users_own_is_left_to_them(shell: Shell, tmp_path: Path) -> None:
+    shell.variables["MLFLOW_TRACKING_URI"] = (tmp_path / "own").as_uri()
+    record = shell.record(".")
+    assert record["tags"] == {"mlflow.tracking_uri": (tmp_path / "own").as_uri()}
+    assert record["metrics"] == {}
+    assert list((tmp_path / "own").rglob("loss"))
