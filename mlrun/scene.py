@@ -91,9 +91,10 @@ def name_of(snapshot: Snapshot) -> str:
 # --- targets ------------------------------------------------------------------------------------------
 
 
-def understand(wanted: Wanted, desk: Desk, *, run_id: str) -> Scene:
+def understand(wanted: Wanted, desk: Desk, *, run_id: str, locked: bool = True) -> Scene:
     """Fetch and read what a target names; a checkout of ours is called `run_id`, and the caller's to release.
 
+    Without `locked`, a lock that mlrun wrote beside the project does not count.
     Raises MlrunError.
     """
     desk.cache.prepare()
@@ -114,6 +115,7 @@ def understand(wanted: Wanted, desk: Desk, *, run_id: str) -> Scene:
             manager=wanted.env_manager,
             root=snapshot.root,
             caller=desk.caller,
+            locked=locked,
         )
         day = day_of(asked, snapshot, wanted=wanted.as_of, version=wanted.version, caller=desk.caller)
     except BaseException:

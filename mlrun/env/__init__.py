@@ -65,11 +65,13 @@ def read(
     manager: str | None,
     root: Path | None = None,
     caller: Caller | None = None,
+    locked: bool = True,
 ) -> Asked:
     """What the project asks of its environment; nothing is resolved.
 
     `root` is the top of the checkout, where files are looked for that the project's own folder lacks.
     `caller` tells whether conda is at hand; without one, what it would build is read as for a venv.
+    With `locked`, a lock that mlrun wrote beside the project counts more than what it was made from.
     Raises UsageError for an unknown manager, ProjectError where a file is missing or makes no sense,
     EnvironmentBuildError for what this kind of environment cannot give.
     """
@@ -83,7 +85,7 @@ def read(
     from mlrun.env.asked import read_asked
 
     if kind == "conda" or (kind is None and _conda_is_wanted(request, directory, caller)):
-        asked = read_asked(request, directory, root=root, translate=False)
+        asked = read_asked(request, directory, root=root, translate=False, locked=locked)
         if asked.conda is not None:
             return replace(asked, kind="conda")
         if kind == "conda":
@@ -93,7 +95,7 @@ def read(
                 code="no-conda-file",
             )
         return asked
-    asked = read_asked(request, directory, root=root, translate=True)
+    asked = read_asked(request, directory, root=root, translate=True, locked=locked)
     if asked.conda is not None:
         from mlrun.env.conda_translate import as_translated
 

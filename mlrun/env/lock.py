@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mlrun.env.pip_settings import without_credentials
+from mlrun.model import EnvironmentFacts, Package
 from mlrun.value import value
 
 if TYPE_CHECKING:
@@ -110,6 +111,75 @@ def day_of(text: str) -> str | None:
     """The day that a lock of ours notes."""
     found = _DAY.search(text.split(_SEPARATOR)[0])
     return found[1] if found else None
+
+
+def with_notes(text: str, notes: Mapping[str, str | None]) -> str:
+    """The lock with a table `[tool.mlrun]` of what it was made from; an `as-of` stands first in it."""
+    header, *blocks = without_notes(text).split(_SEPARATOR)
+    given = {"as-of": day_of(header), **notes}
+    lines = [f"{name} = {toml_text(note)}" for name, note in given.items() if note is not None]
+    table = "\n".join(["[tool.mlrun]", *lines])
+    return _SEPARATOR.join([f"{_NOTES.sub('', header).rstrip()}\n\n{table}\n", *blocks])
+
+
+def notes_in(text: str) -> dict[str, str] | None:
+    """What `mlrun lock` noted in a lock; None for a lock that it did not write.
+
+    Raises ValueError (tomllib.TOMLDecodeError) for what is no TOML.
+    """
+    import tomllib
+
+    tools = tomllib.loads(text).get("tool")
+    ours = tools.get("mlrun") if isinstance(tools, dict) else None
+    if not isinstance(ours, dict) or "asked" not in ours:
+        return None
+    return {name: note for name, note in ours.items() if isinstance(note, str)}
+
+
+def facts_in(text: str) -> EnvironmentFacts:
+    """What a lock says of its environment. Raises ValueError for what is no lock."""
+    import tomllib
+
+    values = tomllib.loads(text)
+    packages = values.get("packages", [])
+    if "lock-version" not in values or not isinstance(packages, list):
+        raise ValueError("it has no `lock-version`")
+    notes = notes_in(text) or {}
+    try:
+        held = [
+            Package(
+                name=canonical(package["name"]),
+                version=str(package.get("version", "")),
+                source=_origin(package),
+            )
+            for package in packages
+        ]
+    except (TypeError, KeyError, AttributeError):
+        raise ValueError("its packages have no names") from None
+    return EnvironmentFacts(
+        kind="venv",
+        python=notes.get("python"),
+        platform=notes.get("platform", ""),
+        as_of=notes.get("as-of"),
+        packages=tuple(sorted(held, key=lambda package: package.name)),
+    )
+
+
+def files_here(text: str) -> list[str]:
+    """The packages of a lock that are files of this machine outside the project, or folders outside it."""
+    import tomllib
+
+    found = []
+    for package in tomllib.loads(text).get("packages", []):
+        elsewhere = str(package.get("directory", {}).get("path", "")).startswith(("/", "../"))
+        if elsewhere or _first_file(package).startswith("file:"):
+            found.append(str(package["name"]))
+    return found
+
+
+def _origin(package: dict[str, Any]) -> str | None:
+    index = _index(package, None) or _source(package)
+    return without_credentials(index) if index else None
 
 
 def without_notes(text: str) -> str:
