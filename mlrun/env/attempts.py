@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from mlrun.env.as_of import shown
 from mlrun.env.era import FIRST_STRICT_DAY, version_of_pip
 from mlrun.env.pythons import Choice, first_choice, missing_of_day, neighbours
+from mlrun.env.uv import PUBLISHED_LATER
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace, value
 
@@ -34,6 +35,7 @@ PATIENCE = 600.0
 """Seconds after which no other way is begun."""
 
 _FINAL = frozenset({"no-network", "no-uv", "hash-mismatch", "bad-lock", "no-python", "tool-timeout"})
+_LATER_DAYS = 3
 _OLD_DAYS = 180
 _QUOTED = 6
 
@@ -68,7 +70,12 @@ def attempts(
     """
     choice = first_choice(asked.python, as_of=site.day.as_of, caller=site.caller, probes=probes)
     first = Attempt(asked=asked, day=site.day, choice=choice, adaptations=choice.adaptations)
-    error = yield replace(first, turned=f"uv, {_python(choice.interpreter)}")
+    first = replace(first, turned=f"uv, {_python(choice.interpreter)}")
+    error = yield first
+    for _ in range(_LATER_DAYS):
+        if later := PUBLISHED_LATER.search(_text(error)):
+            first = _later(first, *later.groups())
+            error = yield first
     if error.code in _FINAL:
         return
     if _pip_may_do(first, error):
@@ -110,6 +117,19 @@ def _by_pip(attempt: Attempt, error: EnvironmentBuildError) -> Attempt:
     )
 
 
+def _later(attempt: Attempt, name: str, version: str, published: str) -> Attempt:
+    """On the day of what is asked for and was not there yet: a commit can bear an older date."""
+    return replace(
+        attempt,
+        day=replace(attempt.day, as_of=f"{published[:10]}T23:59:59Z", why=f"the day of {name} {version}"),
+        turned=f"packages as of {published[:10]}",
+        adaptations=(
+            *attempt.choice.adaptations,
+            f"packages as of {published[:10]}, when {name} {version} came out, which is asked for",
+        ),
+    )
+
+
 def _cut_down(attempt: Attempt, cut: Asked) -> Attempt:
     return replace(
         attempt,
@@ -148,9 +168,11 @@ def _pip_may_do(attempt: Attempt, error: EnvironmentBuildError) -> bool:
         return error.code == "cannot-build-package"
     if attempt.day.as_of is None or error.code in _FINAL:
         return False
-    if error.code == "cannot-build-package" or "invalid metadata" in _text(error):
+    text = _text(error)
+    if error.code == "cannot-build-package" or "invalid metadata" in text:
         return True
-    return error.code == "cannot-resolve" and attempt.day.as_of < FIRST_STRICT_DAY
+    in_vain = "no usable wheels" in text or "does not satisfy Python" in text
+    return error.code == "cannot-resolve" and not in_vain and attempt.day.as_of < FIRST_STRICT_DAY
 
 
 def _another_python_may_do(error: EnvironmentBuildError) -> bool:

@@ -9,8 +9,8 @@ import contextlib
 import re
 from typing import TYPE_CHECKING
 
-from mlrun.env.lock import versions_in
-from mlrun.env.traps import remedies_for
+from mlrun.env.lock import canonical, versions_in
+from mlrun.env.traps import remedies_for, undeclared
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace
 
@@ -30,6 +30,7 @@ HELD_SETUPTOOLS_UNTIL = "2023-10-02"
 
 _WITHOUT_PKG_RESOURCES = 81  # setuptools from here on
 _WITH_OTHER_DISTUTILS = 75  # setuptools from here on, by which old mlflow cannot copy its models
+_PIN = re.compile(r"\s*([\w.-]+)\s*==\s*(\d+(?:\.\d+)*)")
 _ROUNDS = 3
 
 
@@ -39,8 +40,9 @@ def mended(compile_: Compile, wanted: Wanted, *, as_of: str | None) -> tuple[Com
     Raises EnvironmentBuildError where the project's own requirements have no solution.
     """
     wanted, held = _with_what_all_held(wanted, as_of)
+    wanted, said = _with_undeclared(wanted)
     compiled = compile_(wanted)
-    compiled = replace(compiled, adaptations=(*held, *compiled.adaptations))
+    compiled = replace(compiled, adaptations=(*held, *said, *compiled.adaptations))
     compiled, wanted = _without_traps(compile_, compiled, wanted)
     return _with_pkg_resources(compile_, compiled, wanted)
 
@@ -52,6 +54,13 @@ def _with_what_all_held(wanted: Wanted, as_of: str | None) -> tuple[Wanted, tupl
         return wanted, ()
     added = replace(wanted, lines=(*wanted.lines, "setuptools"))
     return added, ("setuptools is added, which every environment of that day held",)
+
+
+def _with_undeclared(wanted: Wanted) -> tuple[Wanted, tuple[str, ...]]:
+    """What pinned packages lack for certain, which saves a resolution."""
+    pins = [found for line in wanted.lines if (found := _PIN.match(line))]
+    remedies = undeclared({canonical(found[1]): found[2] for found in pins})
+    return _remedied(wanted, remedies), tuple(each.why for each in remedies)
 
 
 def _without_traps(compile_: Compile, compiled: Compiled, wanted: Wanted) -> tuple[Compiled, Wanted]:

@@ -52,7 +52,7 @@ class Built:
 class Answer:
     """Which environment answers a request, when it was resolved, its lock, and what was noticed.
 
-    `as_of` is the day whose packages it holds, `adaptations` what was done that was not asked.
+    `as_of` is the day whose packages it holds, `as_of_why` who chose it, `adaptations` what was done that was not asked.
     """
 
     key: Digest
@@ -60,6 +60,7 @@ class Answer:
     lock_digest: Digest
     findings: tuple[Finding, ...] = ()
     as_of: str | None = None
+    as_of_why: str | None = None
     adaptations: tuple[str, ...] = ()
 
 
@@ -105,6 +106,7 @@ class Shelf:
                     for code, message in values["findings"]
                 ),
                 as_of=values["as_of"],
+                as_of_why=values["as_of_why"],
                 adaptations=tuple(values["adaptations"]),
             )
         except (KeyError, TypeError, ValueError):
@@ -120,6 +122,7 @@ class Shelf:
             "lock_digest": answer.lock_digest,
             "findings": [(finding.code, finding.message) for finding in answer.findings],
             "as_of": answer.as_of,
+            "as_of_why": answer.as_of_why,
             "adaptations": answer.adaptations,
         }
         write_atomic(file, json.dumps(values).encode())

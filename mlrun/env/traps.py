@@ -105,10 +105,11 @@ class Remedy(NamedTuple):
 
 def remedies_for(locked: dict[str, str]) -> list[Remedy]:
     """What a resolution (versions by name) calls for."""
-    return [*_undeclared(locked), *_limits(locked)]
+    return [*undeclared(locked), *_limits(locked)]
 
 
-def _undeclared(locked: dict[str, str]) -> list[Remedy]:
+def undeclared(locked: dict[str, str]) -> list[Remedy]:
+    """What they import and do not declare."""
     return [
         Remedy(name, is_limit=False, why=f"{name} is added for {package} {locked[package]}: {why}")
         for package, before, needed, why in MISSING

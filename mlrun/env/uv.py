@@ -135,11 +135,45 @@ def explain(doing: str, said: Captured) -> EnvironmentBuildError:
             details=tuple(line.strip() for line in lines if _EXCEPTION.match(line.strip()))[-2:],
         )
     return EnvironmentBuildError(
-        f"cannot {doing}: {_reason(lines, said.exit_code)}",
+        f"cannot {doing}: {_unsolved(text) or _reason(lines, said.exit_code)}",
         code=_code(text),
         hint=_hint(text),
         details=tuple(_middle_left_out(lines)),
     )
+
+
+PUBLISHED_LATER = re.compile(
+    r"`([\w.-]+)` was filtered by `exclude-newer`"
+    r".*The requested version, v(\S+), was published at (\S+?)(?:\.\d+)?Z"
+)
+"""A version that is asked for and came out after the day: name, version, UTC text without its `Z`."""
+
+_UNSOLVED = (
+    (PUBLISHED_LATER, "`{0}=={1}` came out at {2}, after that day"),
+    (re.compile(r"(\S+) has no usable wheels"), "`{0}` has no wheel for this Python"),
+    (re.compile(r"(\S+) has invalid metadata(?:.*\n)*.*could not be parsed:\n.*\n\s*(\S.*)\n"),
+     "`{0}` has metadata that uv does not take: `{1}`"),
+    (re.compile(r"(\S+) has invalid metadata"), "`{0}` has metadata that uv does not take"),
+    (re.compile(r"does not satisfy (Python\S+) and (?:all of:\s+)?(\S+)"), "`{1}` needs {0}"),
+    (re.compile(r"Because (\S+) was not found in the [\w ]+"), "there is no package `{0}` in the index"),
+)  # fmt: skip
+"""What uv's proofs start from, in few words; the first that matches is told."""
+
+
+def _unsolved(text: str) -> str | None:
+    """Why there is no solution; None where no known reason is told."""
+    if "No solution found" not in text:
+        return None
+    for pattern, told in _UNSOLVED:
+        if match := pattern.search(text):
+            return told.format(*match.groups())
+    proof = re.search(r"^\s*cause: ((?:.+\n?)+)", text, re.MULTILINE)
+    sentences = re.sub(r"\s+", " ", proof[1]).strip().split(". ") if proof else []
+    if not sentences:
+        return None
+    first = re.sub(r", we can conclude that .*", "", sentences[0].removeprefix("Because "))
+    rest = [re.sub(r"^And because |, we can conclude that .*", "", each) for each in sentences[1:]]
+    return "; but ".join([first, *rest[-1:]]).rstrip(".")
 
 
 def _reason(lines: list[str], exit_code: int) -> str:

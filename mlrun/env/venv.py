@@ -55,7 +55,7 @@ def plan(asked: Asked, site: Site) -> Plan:
             python=built.python,
             packages=count,
             as_of=answer.as_of,
-            as_of_why=site.day.why if answer.as_of else None,
+            as_of_why=answer.as_of_why,
         )
     from mlrun.env.pythons import first_choice
 
@@ -78,12 +78,12 @@ def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> En
     """
     shelf = Shelf(site.cache)
     request = request_key(asked, site)
-    if not refresh and (found := _found(shelf, request, asked, site)):
+    if not refresh and (found := _found(shelf, request, asked)):
         return found
     site.cache.prepare()
     build = _Build(asked, site, shelf, request, narrator)
     with locked(shelf.request_lock(request), waiting=build.waiting):
-        if not refresh and (found := _found(shelf, request, asked, site)):
+        if not refresh and (found := _found(shelf, request, asked)):
             return found
         return build.run()
 
@@ -162,18 +162,16 @@ def _names_local_source(asked: Asked, site: Site) -> bool:
     return False
 
 
-def _found(shelf: Shelf, request: Digest, asked: Asked, site: Site) -> Environment | None:
+def _found(shelf: Shelf, request: Digest, asked: Asked) -> Environment | None:
     answer = shelf.answer(request)
     built = shelf.built(answer.key) if answer else None
     if answer is None or built is None:
         return None
     shelf.touch(answer.key)
-    return _environment(shelf, answer, built, asked, site, reused=True)
+    return _environment(shelf, answer, built, asked, reused=True)
 
 
-def _environment(
-    shelf: Shelf, answer: Answer, built: Built, asked: Asked, site: Site, *, reused: bool
-) -> Environment:
+def _environment(shelf: Shelf, answer: Answer, built: Built, asked: Asked, *, reused: bool) -> Environment:
     location = shelf.location(answer.key)
     return Environment(
         kind="venv",
@@ -190,7 +188,7 @@ def _environment(
         lock_kind="pylock.toml",
         resolved_at=answer.resolved_at,
         as_of=answer.as_of,
-        as_of_why=site.day.why if answer.as_of else None,
+        as_of_why=answer.as_of_why,
         adaptations=answer.adaptations,
         packages=built.packages,
         reused=reused,
@@ -333,6 +331,7 @@ class _Build:
             lock_digest=digest.of_bytes(resolved.lock.text.encode()),
             findings=attempt.choice.findings,
             as_of=attempt.day.as_of,
+            as_of_why=attempt.day.why if attempt.day.as_of else None,
             adaptations=tuple(
                 dict.fromkeys((*attempt.asked.adaptations, *attempt.adaptations, *resolved.adaptations))
             ),
@@ -342,7 +341,7 @@ class _Build:
         built = self.shelf.built(key)
         if built is None:
             raise EnvironmentBuildError(f"the environment {key} vanished while it was built")
-        return _environment(self.shelf, answer, built, self.asked, self.site, reused=not was_built)
+        return _environment(self.shelf, answer, built, self.asked, reused=not was_built)
 
     def _key(self, resolved: Resolved, interpreter: Interpreter) -> Digest:
         return shorten(
