@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "exec": ("mlrun.cli.exec", "Run", "run a command in the environment of a project or a past run"),
     "shell": ("mlrun.cli.shell", "Run", "open a shell in such an environment"),
     "check": ("mlrun.cli.check", "Project", "lint a project file without running it"),
+    "lock": ("mlrun.cli.lock", "Project", "write a project's whole environment down beside it"),
     "init": ("mlrun.cli.init", "Project", "write an MLproject from what lies in a directory"),
     "runs": ("mlrun.cli.runs", "Records", "list, filter and compare runs"),
     "show": ("mlrun.cli.show", "Records", "show one run: when, what, with which data and code"),
@@ -24,7 +25,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "get": ("mlrun.cli.get", "Records", "copy a run's outputs out of the store"),
     "rm": ("mlrun.cli.rm", "Records", "remove runs"),
     "gc": ("mlrun.cli.gc", "Upkeep", "free the space of what no record needs"),
-    "env": ("mlrun.cli.env", "Upkeep", "list, show and remove built environments"),
+    "env": ("mlrun.cli.env", "Upkeep", "list, show, compare and remove built environments"),
 }
 
 

@@ -44,7 +44,7 @@ def guarded(name: str, arguments: list[str]) -> int:
         sys.stdout.flush()
     except MlrunError as error:
         complain(error, as_json="--json" in arguments)
-        return exit_code_of(name, error)
+        return exit_code_of(" ".join((name, *arguments[:1])) if name == "env" else name, error)
     except Interrupted as interruption:
         tell(f"mlrun: ended by {signal.Signals(interruption.number).name}")
         return 128 + interruption.number
@@ -102,7 +102,10 @@ def _shortage(error: Exception) -> MlrunError | None:
     return MlrunError(f"{what}{error.strerror}", code="system")
 
 
-_EXIT_CODES = {"run": CANNOT, "exec": CANNOT, "shell": CANNOT, "check": UNCERTAIN, "doctor": UNCERTAIN}
+_EXIT_CODES = {
+    **dict.fromkeys(("run", "exec", "shell"), CANNOT),
+    **dict.fromkeys(("check", "doctor", "lock", "env diff"), UNCERTAIN),
+}
 
 
 def exit_code_of(name: str, error: MlrunError) -> int:

@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     context_settings=CONTEXT,
-    help="List, show and remove the environments that mlrun has built.\n\n"
+    help="List, show, compare and remove the environments that mlrun has built.\n\n"
     "They are shared: any project or run that needs the same packages and interpreter uses the same one.",
 )
 
@@ -64,6 +64,56 @@ def show_environment(key: Key, as_json: Json = False) -> int:
     else:
         sys.stdout.write("".join(f"{printable(line)}\n" for line in environments.describe(entry)))
     return 0
+
+
+@app.command("diff")
+def compare_environments(
+    before: Annotated[
+        str,
+        typer.Argument(
+            metavar="A", help="A run, the start of an environment's key, a lock file, a directory, or a URL."
+        ),
+    ],
+    after: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    as_json: Json = False,
+) -> int:
+    """What differs between two environments: packages, Python, platform, image.
+
+    Lines begin with `+` for what only B has, `-` for what only A has, `~` for another version. A project's
+    environment is built if need be.
+
+    Exit code: 0 the same; 1 not; 2 cannot tell.
+
+    \b
+    Examples:
+      mlrun env diff latest~1 latest         what changed between two runs
+      mlrun env diff latest .                is the environment here still that of the last run?
+      mlrun env diff pylock.toml 4d9d1f
+    """
+    from mlrun import env_diff
+    from mlrun.cli.inside import desk
+    from mlrun.views import environment_diff
+    from mlrun.views.json import dumps
+
+    working = desk()
+    try:
+        old, new = env_diff.side(before, working), env_diff.side(after, working)
+    finally:
+        working.teller.close()
+    found = environment_diff.difference(old.facts, new.facts)
+    if as_json:
+        sides = {name: {"given": it.label, "is": it.what} for name, it in (("a", old), ("b", new))}
+        sys.stdout.write(dumps({**sides, **environment_diff.as_json(found)}) + "\n")
+        return 0 if found.is_none else 1
+    colour = has_colour(sys.stdout, working.caller.variables)
+    title = f"{old.what} {old.label} → {new.what} {new.label}"
+    sys.stdout.write(styled(printable(title), "bold", colour=colour) + "\n")
+    styles = {"+": "green", "-": "red", "~": "yellow"}
+    for mark, text in environment_diff.lines(found):
+        line = f"{mark} {text}" if mark else f"  {text}"
+        sys.stdout.write(styled(printable(line), styles.get(mark, ""), colour=colour) + "\n")
+    sys.stdout.write(environment_diff.summary(found) + "\n")
+    return 0 if found.is_none else 1
 
 
 @app.command("rm")
