@@ -7,6 +7,7 @@ events, not by a constructor: a file can ask for no Python object, and depth, si
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
@@ -29,6 +30,9 @@ _PREFIX = "tag:yaml.org,2002:"
 _SCALAR_KINDS = frozenset({"str", "int", "float", "bool", "null", "timestamp", "binary", "merge", "value"})
 _COLLECTION_TAGS = frozenset({None, "!", _PREFIX + "map", _PREFIX + "seq", _PREFIX + "set", _PREFIX + "omap"})
 _SAFE_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./=~<>+-]*( [A-Za-z0-9_./=~<>+-]+)*")
+_WINDOWS = "cp1252"
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_TAB_WIDTHS = (4, 8, 2)
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
@@ -86,17 +90,45 @@ def read(path: str | Path, *, file: str | None = None) -> Document:
 
 
 def parse(data: bytes | str, *, file: str) -> Document:
-    """Read text into nodes; bytes may be UTF-8 or UTF-16, with or without a byte order mark.
+    """Read text into nodes; bytes may be UTF-8 or UTF-16, with or without a byte order mark, or Windows-1252.
 
     Raises ProjectError (`not-text`, `bad-yaml`).
     """
     import yaml
 
-    text = _decoded(data, file) if isinstance(data, bytes) else data
+    text, findings = _decoded(data, file) if isinstance(data, bytes) else (data, ())
     try:
-        return _Builder(text, file).document()
+        document = _Builder(text, file).document()
     except yaml.YAMLError as error:
-        raise _explained(error, text, file) from None
+        found = _without_tabs(text, file)
+        if found is None:
+            raise _explained(error, text, file) from None
+        document = found
+    return Document(document.root, (*findings, *document.findings))
+
+
+def _without_tabs(text: str, file: str) -> Document | None:
+    """Tabs where YAML allows none, taken for as many blanks as make sense of the text; else None."""
+    import yaml
+
+    position = text.find("\t")
+    if position < 0:
+        return None
+    for width in _TAB_WIDTHS:
+        try:
+            document = _Builder(text.expandtabs(width), file).document()
+        except (yaml.YAMLError, ProjectError):
+            continue
+        line = text.count("\n", 0, position) + 1
+        finding = Finding(
+            level="warning",
+            code="tabs",
+            message=f"a tab cannot indent YAML: it is taken for {width} blanks",
+            place=Place(file=file, line=line, column=position - text.rfind("\n", 0, position)),
+            hint="use spaces",
+        )
+        return Document(document.root, (finding, *document.findings))
+    return None
 
 
 def load(path: str | Path) -> object:
@@ -112,7 +144,7 @@ def load_texts(path: str | Path) -> tuple[tuple[str, str], ...]:
     """
     shown = os.fspath(path)
     if shown.lower().endswith(".json"):
-        return _json_texts(_decoded(_bytes_of(path, shown), shown), shown)
+        return _json_texts(_decoded(_bytes_of(path, shown), shown)[0], shown)
     root = read(path).root
     if not isinstance(root, MapNode):
         raise _no_parameters(shown)
@@ -213,19 +245,29 @@ def _bytes_of(path: str | Path, shown: str) -> bytes:
         raise ProjectError(f"cannot read {shown}: {error.strerror}", code="unreadable-file") from error
 
 
-def _decoded(data: bytes, file: str) -> str:
+def _decoded(data: bytes, file: str) -> tuple[str, tuple[Finding, ...]]:
+    """The text; what is no UTF-8 may be of a Windows editor."""
     encoding = _encoding(data)
     try:
-        return data.decode(encoding).removeprefix("\ufeff")
+        return data.decode(encoding).removeprefix("\ufeff"), ()
     except UnicodeDecodeError as error:
         before = data[: error.start]
         line_start = before.rfind(b"\n") + 1
-        raise ProjectError(
-            f"byte 0x{data[error.start]:02x} is no {encoding.upper().removesuffix('-SIG')} text",
-            place=Place(file=file, line=before.count(b"\n") + 1, column=error.start - line_start + 1),
-            hint="save the file as UTF-8",
-            code="not-text",
-        ) from None
+        place = Place(file=file, line=before.count(b"\n") + 1, column=error.start - line_start + 1)
+        wrong = f"byte 0x{data[error.start]:02x} is no {encoding.upper().removesuffix('-SIG')} text"
+        if encoding == "utf-8" and not _CONTROL.search(data):
+            with contextlib.suppress(UnicodeDecodeError):
+                message = f"{wrong}: the file is read as {_WINDOWS}"
+                return data.decode(_WINDOWS), (
+                    Finding(
+                        level="warning",
+                        code="not-utf8",
+                        message=message,
+                        place=place,
+                        hint="save the file as UTF-8",
+                    ),
+                )
+        raise ProjectError(wrong, place=place, hint="save the file as UTF-8", code="not-text") from None
 
 
 def _encoding(data: bytes) -> str:

@@ -252,6 +252,6 @@ def test_what_the_environments_own_files_say_is_among_the_findings(tmp_path: Pat
 
 
 def test_an_inferred_environment_is_noticed(tmp_path: Path) -> None:
-    (tmp_path / "requirements.txt").touch()
+    (tmp_path / "requirements.txt").write_text("six\n")
     write(tmp_path, "  main: {command: run}\n", head="entry_points:\n")
     assert [it.code for it in check(tmp_path).findings] == ["inferred-environment"]

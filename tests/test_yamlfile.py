@@ -145,7 +145,7 @@ BRACKETS = "text that starts with `{` or `[` needs quotes"
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("a:\n\tb: 1\n", "2:1: a tab cannot indent YAML", "use spaces"),
+        ("a:\n\tb: 1\n c\n", "2:1: a tab cannot indent YAML", "use spaces"),
         ("a: 'x\nb: 1\n", "1:4: this quote is never closed", None),
         (
             "a: b: c\n",
@@ -174,7 +174,7 @@ BRACKETS = "text that starts with `{` or `[` needs quotes"
             "2:4: the character U+001B is not allowed in YAML",
             'write it as an escape in double quotes ("\\x1b")',
         ),
-        (b"a: 1\nb: \xe9\n", "2:4: byte 0xe9 is no UTF-8 text", "save the file as UTF-8"),
+        (b"a: 1\nb: \x81\n", "2:4: byte 0x81 is no UTF-8 text", "save the file as UTF-8"),
     ],
 )
 def test_bad_yaml_is_refused_in_words(text: str | bytes, message: str, hint: str | None) -> None:
@@ -296,3 +296,18 @@ def test_an_unpaired_surrogate_cannot_be_quoted() -> None:
 )
 def test_the_closest_word_is_close(word: str, expected: str | None) -> None:
     assert closest(word, ["parameters", "command", "min"]) == expected
+
+
+def test_the_bytes_of_a_windows_editor_are_read_with_a_warning() -> None:
+    document = parse(b"a: 1\nname: caf\xe9\n", file="f")
+    assert document.root is not None
+    assert plain(document.root) == {"a": 1, "name": "café"}
+    assert [(it.code, str(it.place)) for it in document.findings] == [("not-utf8", "f:2:10")]
+
+
+@pytest.mark.parametrize("text", ["a:\n\tb:\n\t\tc: 1\n", "a:\n  b:\n\tc: 1\n", "a: {b:\t{c: 1}}\n"])
+def test_tabs_that_make_sense_as_blanks_are_read_with_a_warning(text: str) -> None:
+    document = parse(text, file="f")
+    assert document.root is not None
+    assert plain(document.root) == {"a": {"b": {"c": 1}}}
+    assert {it.code for it in document.findings} <= {"tabs"}

@@ -15,9 +15,9 @@ from mlrun import yamlfile
 from mlrun.errors import ProjectError
 from mlrun.model import Finding, Place, Project
 from mlrun.project.entry_points import read_entry_points
-from mlrun.project.environment import ENVIRONMENT_KEYS, read_environment
+from mlrun.project.environment import ENVIRONMENT_KEYS, names_no_file, read_environment
 from mlrun.project.notes import Notes, by_place, what
-from mlrun.project.values import check_keys, key_place, seconds
+from mlrun.project.values import check_keys, key_place, respelled, seconds
 from mlrun.value import positional_value, replace
 from mlrun.yamlfile import MapNode, Scalar, is_null
 
@@ -90,7 +90,9 @@ def _read(directory: Path) -> _Reading:
     notes.findings += document.findings
     if not isinstance(document.root, MapNode):
         raise _no_mapping(document.root, file)
-    root = document.root
+    root = respelled(
+        document.root, PROJECT_KEYS, notes, unless=lambda key, value: names_no_file(key, value, directory)
+    )
     check_keys(root, PROJECT_KEYS, "the project", notes, essential=("entry_points",))
     _refuse_databricks(root, notes)
     project = Project(

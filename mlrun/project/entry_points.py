@@ -14,6 +14,7 @@ from mlrun.project.values import (
     finite,
     items,
     optional,
+    respelled,
     size_in_bytes,
     switch,
     text,
@@ -58,6 +59,7 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
         hint = f"`{key.text}: {{command: {command}}}`"
         notes.expected(wanted, node, code="bad-entry-point", hint=hint if isinstance(node, Scalar) else None)
         return entry_point, notes
+    node = respelled(node, ENTRY_POINT_KEYS, notes)
     essential = ("command", "parameters") if _has_placeholder(node) else ("command",)
     check_keys(node, ENTRY_POINT_KEYS, f"entry point `{key.text}`", notes, essential=essential)
     filled = replace(

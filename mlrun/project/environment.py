@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.model import EnvironmentRequest
+from mlrun.project.nearby import nearby
 from mlrun.project.notes import what
 from mlrun.project.values import check_keys, items, optional, text, texts
 from mlrun.value import replace
@@ -49,6 +50,13 @@ def read_environment(root: MapNode, directory: Path, notes: Notes) -> Environmen
             return _in_place(key, node, directory, notes)
 
 
+def names_no_file(key: str, node: Node, directory: Path) -> bool:
+    """Whether this is the key of an environment file that is not there."""
+    if key not in ("python_env", "conda_env"):
+        return False
+    return not (isinstance(node, Scalar) and os.path.isfile(os.path.join(directory, node.text)))
+
+
 def _file(key: str, node: Node, directory: Path, notes: Notes) -> str | None:
     """The path of a file that is there, as written. It may lie outside the project, as some do."""
     if not isinstance(node, Scalar):
@@ -58,20 +66,38 @@ def _file(key: str, node: Node, directory: Path, notes: Notes) -> str | None:
     path = node.text
     full = os.path.join(directory, path)
     if not os.path.isfile(full):  # never raises, whatever the path holds
-        wrong = "is a directory" if os.path.isdir(full) else "does not exist"
-        notes.error(
-            "no-such-environment-file",
-            f"`{key}` names the file `{path}`, which {wrong}",
-            node.place,
-            hint=_files_there(directory, path),
-        )
-    elif os.path.isabs(path):
+        return _instead(key, node, directory, notes)
+    if os.path.isabs(path):
         notes.warn(
             "absolute-path",
             f"`{key}` is an absolute path; other machines will not have `{path}`",
             node.place,
             hint="put the file into the project",
         )
+    return path
+
+
+def _instead(key: str, node: Scalar, directory: Path, notes: Notes) -> str:
+    """The one file that was surely meant by a path that leads nowhere; MLflow refuses such a project."""
+    path = node.text
+    wrong = "is a directory" if os.path.isdir(os.path.join(directory, path)) else "does not exist"
+    near = nearby(path, directory) if key in ("python_env", "conda_env") else ()
+    if len(near) == 1:
+        notes.warn(
+            "another-environment-file",
+            f"`{key}` names the file `{path}`, which {wrong}: `{near[0]}` is used",
+            node.place,
+            hint=f"`{key}: {near[0]}`",
+        )
+        return near[0]
+    notes.error(
+        "no-such-environment-file",
+        f"`{key}` names the file `{path}`, which {wrong}",
+        node.place,
+        hint="which of these: " + ", ".join(f"`{it}`" for it in near)
+        if near
+        else _files_there(directory, path),
+    )
     return path
 
 

@@ -148,6 +148,37 @@ def unquoted_placeholder(node: Node) -> str | None:
 # --- keys ---------------------------------------------------------------------------------------------
 
 
+def respelled(
+    node: MapNode,
+    known: Sequence[str],
+    notes: Notes,
+    *,
+    unless: Callable[[str, Node], bool] = lambda _name, _value: False,
+) -> MapNode:
+    """The mapping with `conda env` and `Entry-Points` under the names that are meant.
+
+    MLflow takes those for keys of the project's own, and ignores them; as do we where `unless` says so.
+    """
+    present = {key.text for key, _ in node.entries}
+    if present <= set(known):
+        return node
+    meant = {_letters(name): name for name in known if name not in present}
+    entries = []
+    for key, value in node.entries:
+        name = meant.get(_letters(key.text)) if key.text not in known else None
+        if name is not None and unless(name, value):
+            name = None
+        if name is not None:
+            message = f"`{key.text}` is read as `{name}`"
+            notes.warn("respelled-key", message, key.place, hint=f"MLflow knows only `{name}`")
+        entries.append((Scalar(key.place, name) if name else key, value))
+    return MapNode(node.place, tuple(entries))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).lower()
+
+
 def check_keys(
     node: MapNode,
     known: Sequence[str],
