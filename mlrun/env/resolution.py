@@ -81,7 +81,7 @@ class _Resolution:
 
     def run(self) -> Resolved:
         staged = [
-            _staged(item, self.site, self.scratch / f"local-{number}")
+            stage(item, self.site, self.scratch / f"local-{number}")
             for number, item in enumerate(self.asked.local)
         ]
         found = self._locked(staged)
@@ -196,7 +196,7 @@ class _Resolution:
 # --- local projects -----------------------------------------------------------------------------------
 
 
-def _staged(item: LocalProject, site: Site, copy: Path) -> Source:
+def stage(item: LocalProject, site: Site, copy: Path) -> Source:
     """Sources are copied before anything is built from them: build tools litter the folder they work in."""
     origin = Path(os.path.normpath(site.directory / item.path))
     editable = stays_editable(item.editable, site)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlrun.env.values import Restorer
     from mlrun.model import EnvironmentFacts, Narrator
 
-_FOLDER = re.compile(r"^\[packages\.directory\]|^directory\s*=", re.MULTILINE)
+_FOLDER = re.compile(r"^\[packages\.directory\]|^directory\s*=|^# pip-folder: ", re.MULTILINE)
 _PATH = re.compile(r'\bpath = ("(?:[^"\\]|\\.)*")')
 _EDITABLE = re.compile(r"\beditable\s*=\s*true\b")
 
