@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "init": ("mlrun.cli.init", "Project", "write an MLproject from what lies in a directory"),
     "runs": ("mlrun.cli.runs", "Records", "list, filter and compare runs"),
     "show": ("mlrun.cli.show", "Records", "show one run: when, what, with which data and code"),
+    "diff": ("mlrun.cli.diff", "Records", "say what differs between two runs, and what explains it"),
     "logs": ("mlrun.cli.logs", "Records", "print what a run printed, or follow it"),
     "get": ("mlrun.cli.get", "Records", "copy a run's outputs out of the store"),
     "rm": ("mlrun.cli.rm", "Records", "remove runs"),

@@ -104,7 +104,7 @@ def _shortage(error: Exception) -> MlrunError | None:
 
 _EXIT_CODES = {
     **dict.fromkeys(("run", "exec", "shell"), CANNOT),
-    **dict.fromkeys(("check", "doctor", "lock", "env diff"), UNCERTAIN),
+    **dict.fromkeys(("check", "diff", "doctor", "lock", "env diff"), UNCERTAIN),
 }
 
 
