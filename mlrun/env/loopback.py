@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlrun.env.lock import canonical
 from mlrun.env.pip_settings import without_credentials
-from mlrun.value import field, value
+from mlrun.value import field, replace, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -227,17 +227,27 @@ def _page(index: str, name: str, opener: urllib.request.OpenerDirector, seconds:
     if answer is None:
         return
     kind, text, final = answer
-    yield from _from_json(json.loads(text), final) if "json" in kind else _from_html(text, final)
+    found = _from_json(json.loads(text), final) if "json" in kind else _from_html(text, final)
+    yield from (replace(file, url=_with_account(file.url, index)) for file in found)
+
+
+def _with_account(url: str, index: str) -> str:
+    """pip gets a file where it lies, with the account of its index where that is the same host."""
+    account, at, host = urllib.parse.urlsplit(index).netloc.rpartition("@")
+    if not at or urllib.parse.urlsplit(url).netloc != host:
+        return url
+    return url.replace("://", f"://{account}@", 1)
 
 
 def _get(url: str, opener: urllib.request.OpenerDirector, seconds: float) -> tuple[str, str, str] | None:
     """Content type, text and final URL; None for what is not there. Raises OSError."""
     parts = urllib.parse.urlsplit(url)
     headers = {"Accept": _ACCEPT, "Accept-Encoding": "gzip", "User-Agent": "mlrun"}
+    request = urllib.request.Request(without_credentials(url), headers=headers)
     if parts.username:
         account = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        headers["Authorization"] = "Basic " + base64.b64encode(account.encode()).decode()
-    request = urllib.request.Request(without_credentials(url), headers=headers)  # noqa: S310  http(s) by now
+        secret = "Basic " + base64.b64encode(account.encode()).decode()
+        request.add_unredirected_header("Authorization", secret)
     for attempt in range(_TRIES):
         try:
             with opener.open(request, timeout=seconds) as response:

@@ -52,7 +52,8 @@ class Built:
 class Answer:
     """Which environment answers a request, when it was resolved, its lock, and what was noticed.
 
-    `as_of` is the day whose packages it holds, `as_of_why` who chose it, `adaptations` what was done that was not asked.
+    `as_of` is the day whose packages it holds, `as_of_why` who chose it; `adaptations` say what was done that
+    was not asked.
     """
 
     key: Digest
@@ -292,7 +293,7 @@ def _entry(location: Path) -> Entry | None:
         return None
     return Entry(
         key=_key_of(location),
-        kind="venv",
+        kind="conda" if (location / "conda-meta").is_dir() else "venv",
         location=location,
         python=built.python,
         platform=built.platform,
