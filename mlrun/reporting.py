@@ -31,23 +31,24 @@ if TYPE_CHECKING:
     from mlrun.tracking.mlflow.values import Dataset, Model, Reported, Run
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_LOOPBACK = "127.0.0.1"
 _DEFAULT_EXPERIMENT = "Default"
+
+
+def is_wanted(environment: Environment, variables: Mapping[str, str]) -> bool:
+    """Whether a program that sees these variables may log through MLflow, and to no server of its own."""
+    return mlflow.wanted(environment, variables)
 
 
 @contextlib.contextmanager
 def listening(
-    record: RunRecord,
-    environment: Environment,
-    paths: RunPaths,
-    *,
-    variables: Mapping[str, str],
-    host: str | None,
+    record: RunRecord, paths: RunPaths, *, variables: Mapping[str, str], host: str | None
 ) -> Iterator[dict[str, str | None]]:
     """Answer MLflow's clients for the length of a run; yields the variables to set, or (None) to remove.
 
-    `host` is the address at which the program can reach us, None for loopback.
+    `host` is the address at which the program can reach us; None where nobody is to listen.
     """
-    if not mlflow.wanted(environment, variables):
+    if host is None:
         yield {}
         return
     from mlrun.tracking.mlflow.values import RunIdentity
@@ -59,9 +60,15 @@ def listening(
         tags=tuple(_tags_of_project(record)),
         parameters=tuple((each.name, each.value) for each in record.parameters if not each.secret),
     )
-    with mlflow.serve(
-        paths.mlflow, run=identity, variables=variables, host=host or "127.0.0.1", shared=host is None
-    ) as endpoint:
+    with contextlib.ExitStack() as stack:
+        serving = mlflow.serve(
+            paths.mlflow, run=identity, variables=variables, host=host, shared=host == _LOOPBACK
+        )
+        try:
+            endpoint = stack.enter_context(serving)
+        except OSError:  # the address is not this machine's: an engine in a virtual machine
+            yield {}
+            return
         settings: dict[str, str | None] = dict.fromkeys(endpoint.unset)
         yield settings | dict(endpoint.variables)
 

@@ -203,9 +203,11 @@ def _execute(
     stage.teller.fact("command", prepared.shown_command)
     stage.teller.output_begins()
     job = _job(prepared.spec, prepared.snapshot, environment, paths, caller=stage.caller, run_id=record.id)
-    with reporting.listening(
-        record, environment, paths, variables=_told(environment, prepared, stage), host=None
-    ) as settings:
+    told, arguments = _told(environment, prepared, stage), prepared.request.docker_args
+    host = None
+    if reporting.is_wanted(environment, told):
+        host = env.address_of_ours(environment, stage.caller, arguments)
+    with reporting.listening(record, paths, variables=told, host=host) as settings:
         job = replace(job, variables=_changed(job.variables, settings))
         visit = _visit(prepared, paths, stage, settings)
         try:

@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
-    "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave", "listing", "plan",
-    "names_source", "pythons", "read", "remove", "restore", "variables",
+    "address_of_ours", "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave",
+    "listing", "names_source", "plan", "pythons", "read", "remove", "restore", "variables",
 ]  # fmt: skip
 
 BUILDERS = {
@@ -84,17 +84,20 @@ def read(
         return read_container(request)
     from mlrun.env.asked import read_asked
 
-    if kind == "conda" or (kind is None and _conda_is_wanted(request, directory, caller)):
+    if kind == "conda" or (kind is None and _conda_is_at_hand(request, caller)):
+        from mlrun.env.conda import as_conda
+
         asked = read_asked(request, directory, root=root, translate=False, locked=locked)
-        if asked.conda is not None:
-            return replace(asked, kind="conda")
+        if (for_conda := as_conda(asked, by_hand=kind == "conda")) is not None:
+            return for_conda
         if kind == "conda":
             raise UsageError(
                 f"`--env-manager conda` needs a conda file, and this project has none: {asked.summary}",
                 hint="`--env-manager venv` builds what it names",
                 code="no-conda-file",
             )
-        return asked
+        if asked.conda is None:
+            return asked
     asked = read_asked(request, directory, root=root, translate=True, locked=locked)
     if asked.conda is not None:
         from mlrun.env.conda_translate import as_translated
@@ -201,6 +204,20 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
     return entered(environment, job, visit)
 
 
+def address_of_ours(
+    environment: Environment, caller: Caller, arguments: tuple[tuple[str, str | None], ...]
+) -> str | None:
+    """At which address what runs in an environment can reach a server of ours; None where it cannot.
+
+    `arguments` are those of `docker run`.
+    """
+    if environment.kind != "docker":
+        return "127.0.0.1"
+    from mlrun.env.containers.network import address_for
+
+    return address_for(caller, arguments)
+
+
 def leave(environment: Environment, visit: Visit) -> None:
     """After a job's end, whatever it was: nothing of it is left running."""
     if environment.kind == "docker":
@@ -213,7 +230,7 @@ def changed(environment: Environment) -> tuple[Finding, ...]:
     """Whether a program has installed or removed something: then the next run builds it anew."""
     from mlrun.env.shelf import distributions_in, read_built
 
-    if environment.kind != "venv" or environment.location is None:
+    if environment.kind not in ("venv", "conda") or environment.location is None:
         return ()
     built = read_built(environment.location)
     if built is None or distributions_in(environment.location) == built.distributions:
@@ -276,10 +293,10 @@ def _kind(request: EnvironmentRequest, manager: str | None) -> EnvKind | None:
     return MANAGERS[manager] if manager is not None else None
 
 
-def _conda_is_wanted(request: EnvironmentRequest, directory: Path, caller: Caller | None) -> bool:
-    """Whether a conda file is to be built by conda: where a conda is at hand, and the file needs it."""
+def _conda_is_at_hand(request: EnvironmentRequest, caller: Caller | None) -> bool:
+    """Whether there is a conda, should this be a conda file."""
     if caller is None or request.key not in (None, "conda_env", "environment"):
         return False
-    from mlrun.env.conda import is_wanted
+    from mlrun.env.conda_tools import find as found
 
-    return is_wanted(request, directory, caller)
+    return found(caller) is not None
