@@ -33,8 +33,8 @@ _IN_THE_CONTAINER = (
 """Before the command: a home for a user whom the image does not know, and `sh` where it has no bash."""
 
 
-def read_container(request: EnvironmentRequest) -> Asked:
-    """What `docker_env` asks."""
+def read_container(request: EnvironmentRequest, *, skip_build: bool = False) -> Asked:
+    """What `docker_env` asks; with `skip_build`, of a Dockerfile the image of an earlier build."""
     container = Container(
         image=request.image,
         build=request.build,
@@ -42,6 +42,7 @@ def read_container(request: EnvironmentRequest) -> Asked:
         volumes=request.volumes,
         variables=request.variables,
         place=request.place,
+        skip_build=skip_build,
     )
     file = container.dockerfile or os.path.normpath(os.path.join(container.build or ".", "Dockerfile"))
     what = f"build of {file}" if is_built(container) else container.image
@@ -252,6 +253,7 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
         "engine": where.as_json(),
         "create": create,
         "report": str(report_path(visit.run_folder)),
+        "bring_back": str(visit.root) if visit.build_image else None,
     }
     # It holds the values of variables: for our eyes alone, and gone once it is read.
     write_atomic(_specification(visit), json.dumps(specification).encode(), mode=0o600)

@@ -75,7 +75,13 @@ def _run(spec: dict[str, Any], report: dict[str, Any]) -> int:
             doing = "start the container"
             session.start(signals)
             doing = "run the container"
-            return session.carry()
+            code = session.carry()
+            if spec.get("bring_back"):
+                from mlrun.env.containers.copied import bring_back
+
+                doing = "copy what the program made out of the container"
+                bring_back(client, container.id, Path(spec["bring_back"]))
+            return code
     except (DockerException, OSError) as error:
         raise refused(error, doing) from error
     finally:

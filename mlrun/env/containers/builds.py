@@ -273,9 +273,6 @@ class _Build:
     # --- complaints
 
     def _failed(self, reason: str, talk: _Talk) -> EnvironmentBuildError:
-        parse = re.search(r"parse error (?:on )?line (\d+): (.*)", reason)
-        if parse:
-            return self._error(parse[2], int(parse[1]), [], talk)
         found = dockerfile.instructions(self.recipe.text)
         line = found[talk.step - 1].line if 0 < talk.step <= len(found) else None
         own = [each for each in talk.of_step if each.strip() and not re.match(r" ---> |Removing inter", each)]
@@ -285,6 +282,8 @@ class _Build:
         self, reason: str, line: int | None, its_lines: list[str], talk: _Talk
     ) -> EnvironmentBuildError:
         log = Shelf(self.site.cache).keep_log(self.key(), [*talk.lines, reason])
+        if parse := re.search(r"parse error (?:on )?line (\d+): (.*)", reason):
+            line, reason = int(parse[1]), parse[2]
         code, hint = "image-build-failed", None
         if re.search(r"the --mount option requires BuildKit|--(chmod|link) option requires BuildKit", reason):
             hint = "install Docker's buildx plugin (Debian: docker-buildx, or docker-buildx-plugin)"
@@ -293,6 +292,7 @@ class _Build:
         ):
             code = "no-image" if "denied" in reason else "pull-failed"
             hint = "the base image could not be fetched: is there a network, and is its name right?"
+            line = line or dockerfile.line_of("FROM", self.recipe.text)
         elif any(re.search(r"name resolution|Could not resolve|UnknownIssuer", line) for line in its_lines):
             hint = "the build has no network, or does not know the certificate of the one it has"
         shown = its_lines if len(its_lines) <= _QUOTED else ["…", *its_lines[-_QUOTED:]]

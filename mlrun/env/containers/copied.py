@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+import tarfile
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlrun import digest
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from mlrun.model import Image
 
 REPOSITORY = "mlrun-project"
+
+_ADDED, _DELETED = 1, 2  # kinds of change in the engine's interface
+_GO_FOLDER = 1 << 31  # how Go's os.FileMode says that it is one
 
 
 def project_image(client: Any, base: Image, visit: Visit) -> Image:
@@ -78,3 +84,26 @@ def _make(
     finally:
         if container is not None:
             client.api.remove_container(container, force=True, v=True)
+
+
+def bring_back(client: Any, container: str, root: Path) -> None:
+    """Copy what a program made or changed below `root` in its container to the same place here.
+
+    A container that still runs, or a folder that is gone, is the caller's mistake: docker's errors pass.
+    """
+    made: list[str] = []
+    for change in client.api.diff(container) or ():
+        path = change["Path"]
+        inside = path.startswith(f"{root}/") and not any(path.startswith(f"{above}/") for above in made)
+        if not inside or change["Kind"] == _DELETED:
+            continue
+        chunks, status = client.api.get_archive(container, path)
+        if change["Kind"] == _ADDED:
+            made.append(path)
+        elif status["mode"] & _GO_FOLDER:  # of a folder that was there only what is in it counts
+            continue
+        with tempfile.TemporaryFile() as buffer:
+            buffer.writelines(chunks)
+            buffer.seek(0)
+            with tarfile.open(fileobj=buffer) as tar:
+                tar.extractall(Path(path).parent, filter="data")

@@ -23,7 +23,7 @@ def find(client: Any, name: str) -> Image | None:
     try:
         return described(name, client.api.inspect_image(name))
     except (DockerException, OSError) as error:
-        if status_of(error) == 404:
+        if status_of(error) in (400, 404):  # 400: no name at all, which pulling explains
             return None
         raise refused(error, f"look for the image {name}") from error
 

@@ -47,8 +47,10 @@ class Volume:
 
     def as_text(self) -> str:
         """The form that `read` takes."""
+        if self.source is None:
+            return self.target
         options = [_READ_ONLY if self.read_only else _READ_WRITE, *filter(None, [self.propagation])]
-        return ":".join(filter(None, [self.source, self.target, ",".join(options)]))
+        return f"{self.source}:{self.target}:{','.join(options)}"
 
     def as_mount(self) -> dict[str, Any]:
         """As the engine's interface wants it (HostConfig.Mounts)."""
