@@ -147,6 +147,7 @@ def _prepared(request: RunRequest, stage: Stage) -> Iterator[Prepared]:
                 manager=request.env_manager,
                 root=snapshot.root,
                 caller=stage.caller,
+                skip_image_build=request.skip_image_build,
             ),
         )
         yield prepared

@@ -66,12 +66,14 @@ def read(
     root: Path | None = None,
     caller: Caller | None = None,
     locked: bool = True,
+    skip_image_build: bool = False,
 ) -> Asked:
     """What the project asks of its environment; nothing is resolved.
 
     `root` is the top of the checkout, where files are looked for that the project's own folder lacks.
     `caller` tells whether conda is at hand; without one, what it would build is read as for a venv.
-    With `locked`, a lock that mlrun wrote beside the project counts more than what it was made from.
+    With `locked`, a lock that mlrun wrote beside the project counts more than what it was made from; with
+    `skip_image_build`, an image that was built earlier is taken as it is.
     Raises UsageError for an unknown manager, ProjectError where a file is missing or makes no sense,
     EnvironmentBuildError for what this kind of environment cannot give.
     """
@@ -81,7 +83,7 @@ def read(
     if request.key == "docker_env":
         from mlrun.env.docker import read_container
 
-        return read_container(request)
+        return read_container(request, skip_build=skip_image_build)
     from mlrun.env.asked import read_asked
 
     if kind == "conda" or (kind is None and _conda_is_at_hand(request, caller)):
