@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlrun import project as projects
 from mlrun.errors import MlrunError, ParameterError, ProjectError, UsageError
-from mlrun.model import Finding, Parameter, RunRequest
+from mlrun.model import Finding, Parameter, Place, RunRequest
 from mlrun.resolve import resolve
 from mlrun.value import value
 from mlrun.yamlfile import closest
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlrun.model import EntryPoint, Place, Project
+    from mlrun.env import Asked
+    from mlrun.model import EntryPoint, Project
 
 _SCRIPT = re.compile(
     r"(?:^|[\s;&|(])(?:(?:python[\d.]*|bash|sh|Rscript)\s+(?:-[^\Wcm]\s+)*|(?=\./))"
@@ -114,13 +115,38 @@ def _from_error(error: MlrunError, place: Place | None) -> Finding:
 def _environment(project: Project, directory: Path) -> Iterator[Finding]:
     """What reading the environment's own files says."""
     from mlrun import env
+    from mlrun.env.inference import top_of
 
     try:
-        asked = env.read(project.environment, directory, manager=None)
+        asked = env.read(project.environment, directory, manager=None, root=top_of(directory))
     except MlrunError as error:
         yield _from_error(error, project.environment.place)
-    else:
-        yield from asked.findings
+        return
+    yield from asked.findings
+    for sentence in asked.adaptations:
+        yield _adaptation(sentence, project.environment.place)
+    yield from _missing_requirements(asked, directory)
+
+
+def _adaptation(sentence: str, place: Place | None) -> Finding:
+    """What a run would say that it does otherwise; a sentence may begin with its place."""
+    if match := re.match(r"(?P<file>[^\s:]+):(?P<line>\d+): (?P<text>.*)", sentence, re.DOTALL):
+        place, sentence = Place(file=match["file"], line=int(match["line"])), match["text"]
+    return _warning("adapted-environment", sentence, place)
+
+
+def _missing_requirements(asked: Asked, directory: Path) -> Iterator[Finding]:
+    """What the sources import and the environment surely lacks."""
+    if asked.kind != "venv" or asked.lock or asked.manifest or asked.local:
+        return
+    from mlrun.env.imports import missing
+
+    for name, place in missing(asked, directory):
+        yield _warning(
+            "missing-requirement",
+            f"`{name}` is imported, and {asked.summary.partition(':')[0]} does not list it",
+            place,
+        )
 
 
 def _needs(project: Project) -> Iterator[Finding]:

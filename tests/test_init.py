@@ -310,14 +310,14 @@ def test_a_directory_that_is_not_there_is_told_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "line"),
     [
-        ("python_env.yaml", "dependencies: [numpy]\n", "python_env: python_env.yaml"),
-        ("conda.yaml", "dependencies: [pip, {pip: [numpy]}]\n", "conda_env: conda.yaml"),
-        ("environment.yml", "dependencies: [pip, {pip: [numpy]}]\n", "conda_env: environment.yml"),
-        ("requirements.txt", "numpy\n", "environment: {requirements: requirements.txt}"),
+        ("python_env.yaml", "dependencies: [pandas]\n", "python_env: python_env.yaml"),
+        ("conda.yaml", "dependencies: [pip, {pip: [pandas]}]\n", "conda_env: conda.yaml"),
+        ("environment.yml", "dependencies: [pip, {pip: [pandas]}]\n", "conda_env: environment.yml"),
+        ("requirements.txt", "pandas\n", "environment: {requirements: requirements.txt}"),
         ("uv.lock", "", "environment: {requirements: uv.lock}"),
         ("pylock.toml", "", "environment: {requirements: pylock.toml}"),
         ("pyproject.toml", "[project]\nname = 'x'\n", "environment: {requirements: pyproject.toml}"),
-        ("setup.py", "", "environment: {requirements: setup.py}"),
+        ("setup.py", "setup(install_requires=['pandas'])\n", "environment: {requirements: setup.py}"),
     ],
 )
 def test_an_environment_file_is_named(name: str, content: str, line: str, tmp_path: Path) -> None:

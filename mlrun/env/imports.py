@@ -13,12 +13,14 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun.env.pypi_names import canonical, distribution_of, is_known
+from mlrun.env.pypi_names import brought_by, canonical, distribution_of, is_known, name_of
 from mlrun.model import Place
 from mlrun.value import draft, field, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+
+    from mlrun.env.values import Asked
 
 MOST_FILES = 500
 """Sources that are read; a project with more is read in part."""
@@ -104,6 +106,18 @@ class Needed:
 def needed(directory: Path, *, root: Path | None = None) -> Needed:
     """The distributions that a project's sources take; `root` is the top of its checkout."""
     return distributions(find(entry_files(directory, root=root), directory, root=root))
+
+
+def missing(asked: Asked, directory: Path) -> list[tuple[str, Place]]:
+    """What the sources import and neither the requirements nor what they bring along hold, and where."""
+    from mlrun.env.inference import top_of
+
+    names = {canonical(name_of(item.text) or "") for item in asked.requirements}
+    if "" in names:  # a bare URL may hold anything
+        return []
+    there = brought_by(names)
+    found = needed(directory, root=top_of(directory))
+    return [(name, place) for name, place in found.imported if canonical(name) not in there]
 
 
 def distributions(found: Found) -> Needed:

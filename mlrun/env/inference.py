@@ -66,6 +66,14 @@ def candidates(
             yield shown
 
 
+def top_of(directory: Path) -> Path:
+    """The top of the checkout that a folder lies in, itself where it lies in none."""
+    for folder in (directory, *directory.parents):
+        if (folder / ".git").exists():
+            return folder
+    return directory
+
+
 def _all(directory: Path, root: Path, is_manifest: Callable[[Path], bool]) -> Iterator[Path]:
     folders = [
         folder for folder in (directory, *directory.parents) if folder == root or root in folder.parents

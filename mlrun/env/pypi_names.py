@@ -8,9 +8,14 @@ from __future__ import annotations
 
 import re
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 
-def _words(text: str) -> frozenset[str]:
+def words(text: str) -> frozenset[str]:
+    """A set written as text."""
     return frozenset(text.split())
 
 
@@ -61,7 +66,7 @@ _MODULES = {
     "wx": "wxPython", "Xlib": "python-xlib", "yaml": "PyYAML", "ydata_profiling": "ydata-profiling",
     "zmq": "pyzmq",
 }
-_SAME = _words(
+_SAME = words(
     """
     accelerate aiohttp albumentations alembic altair arch arviz astropy autogluon bentoml bokeh boto3
     botocore captum catboost chromadb clearml click cloudpickle comet_ml cupy cvxpy cython dagshub
@@ -100,7 +105,7 @@ _NAMESPACES = (
 )
 """Packages that share a top module, a distribution each: `google.cloud.storage`."""
 
-_GONE_FROM_STANDARD = _words(
+_GONE_FROM_STANDARD = words(
     """
     __builtin__ _winreg annotationlib anydbm asynchat asyncore audioop BaseHTTPServer binhex cgi
     CGIHTTPServer cgitb chunk commands compression ConfigParser Cookie cookielib copy_reg cPickle
@@ -185,7 +190,7 @@ NOT_ON_PYPI = {
 }
 """What freezes of a machine list and no project needs or can get."""
 
-OF_OTHERS = _words(
+OF_OTHERS = words(
     """
     absl-py aiohappyeyeballs aiosignal annotated-types asttokens astunparse async-timeout backcall
     bleach blinker brotlipy cachetools certifi cffi chardet charset-normalizer click-plugins comm
@@ -247,3 +252,87 @@ def is_known(module: str) -> bool:
     """Whether a module's top package is surely that of a distribution."""
     top = module.partition(".")[0]
     return top in _SAME or top in _MODULES or top in ("google", "azure", "azureml", "ruamel", "opentelemetry")
+
+
+# fmt: off
+_BRINGS = {
+    "black": "click",
+    "boto3": "botocore",
+    "catboost": "graphviz matplotlib numpy pandas plotly scipy",
+    "dask": "cloudpickle fsspec pyyaml toolz",
+    "databricks-connect": "pyspark",
+    "datasets": "numpy pandas pyarrow requests tqdm",
+    "dvc": "hydra-core omegaconf pyyaml requests tqdm",
+    "evidently": "numpy pandas plotly scikit-learn scipy",
+    "faiss-gpu": "faiss-cpu numpy",
+    "fastai": "matplotlib pandas scikit-learn torch torchvision",
+    "fastapi": "pydantic starlette",
+    "featuretools": "numpy pandas scipy",
+    "flask": "click jinja2 werkzeug",
+    "gensim": "numpy scipy",
+    "geopandas": "fiona numpy pandas pyproj shapely",
+    "hydra-core": "omegaconf",
+    "hyperopt": "cloudpickle future networkx numpy scipy tqdm",
+    "imbalanced-learn": "joblib numpy scikit-learn scipy",
+    "ipykernel": "ipython",
+    "jupyter": "ipykernel nbconvert notebook",
+    "kedro": "omegaconf pluggy",
+    "keras": "h5py numpy",
+    "langchain": "numpy pydantic pyyaml requests",
+    "librosa": "joblib numba numpy scikit-learn scipy",
+    "lightgbm": "numpy scipy",
+    "lightning": "numpy torch",
+    "matplotlib": "cycler numpy pillow python-dateutil",
+    "mlflow": "alembic click cloudpickle docker flask gitpython graphene gunicorn jinja2 joblib "
+    "matplotlib numpy packaging pandas protobuf pyarrow pytz pyyaml requests scikit-learn scipy "
+    "sqlalchemy",
+    "mlflow-skinny": "click cloudpickle gitpython packaging protobuf pyyaml requests",
+    "mlxtend": "joblib matplotlib numpy pandas scikit-learn scipy",
+    "notebook": "ipykernel ipython jupyter",
+    "opencv-contrib-python": "numpy opencv-python-headless",
+    "opencv-python": "numpy opencv-python-headless",
+    "optuna": "alembic numpy pyyaml sqlalchemy tqdm",
+    "pandas": "numpy python-dateutil pytz",
+    "pandas-profiling": "matplotlib numpy pandas seaborn",
+    "plotly": "tenacity",
+    "prophet": "cmdstanpy holidays matplotlib numpy pandas",
+    "psycopg2": "psycopg2-binary",
+    "pycaret": "imbalanced-learn joblib lightgbm matplotlib numpy pandas plotly scikit-learn scipy",
+    "pymc3": "arviz numpy pandas scipy theano",
+    "pyspark": "py4j",
+    "pytorch-lightning": "numpy torch tqdm",
+    "ray": "click numpy pyyaml",
+    "sagemaker": "boto3 numpy pandas pyyaml",
+    "scikit-image": "imageio networkx numpy pillow scipy",
+    "scikit-learn": "joblib numpy scipy threadpoolctl",
+    "scipy": "numpy",
+    "seaborn": "matplotlib numpy pandas scipy",
+    "sentence-transformers": "huggingface-hub nltk numpy pillow scikit-learn scipy torch tqdm transformers",
+    "shap": "numba numpy pandas scikit-learn scipy tqdm",
+    "spacy": "numpy pydantic requests tqdm",
+    "statsmodels": "numpy pandas patsy scipy",
+    "streamlit": "altair numpy pandas pillow pyarrow requests",
+    "tensorflow": "absl-py h5py keras numpy protobuf six tensorboard",
+    "tensorflow-cpu": "absl-py h5py keras numpy protobuf tensorboard tensorflow",
+    "torch": "numpy typing-extensions",
+    "torchvision": "numpy pillow torch",
+    "transformers": "huggingface-hub numpy pyyaml requests tokenizers tqdm",
+    "wandb": "click protobuf pyyaml requests",
+    "xgboost": "numpy scipy",
+    "ydata-profiling": "matplotlib numpy pandas",
+    "yfinance": "numpy pandas requests",
+}
+# fmt: on
+"""What a distribution has brought along in every version that is still met, of what projects import: its own
+metadata on PyPI (`requires_dist`)."""
+
+
+def brought_by(names: Iterable[str]) -> set[str]:
+    """Distributions, by their canonical names, and what they bring along."""
+    waiting = list(names)
+    found: set[str] = set()
+    for name in waiting:
+        if name not in found:
+            found.add(name)
+            waiting += _BRINGS.get(name, "").split()
+    return found

@@ -6,22 +6,28 @@ smaller wish than the one before and says so in `adaptations`; which step is tri
 
 from __future__ import annotations
 
-import os
 import re
 from typing import TYPE_CHECKING
 
 from mlrun.env import imports
-from mlrun.env.pypi_names import canonical, name_of
+from mlrun.env.inference import top_of
+from mlrun.env.pypi_names import canonical, name_of, words
 from mlrun.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from mlrun.env.values import Asked, Requirement, Site
 
 _PIN = re.compile(r"={2,3}\s*(?P<version>[\w.!+*-]+)")
 _MOST_NAMES = 12
+_BOUND_TOGETHER = words(
+    """
+    click flask grpcio h5py itsdangerous jinja2 joblib keras markupsafe numba numpy pandas protobuf pyarrow
+    pydantic scipy sqlalchemy typing-extensions werkzeug
+    """
+)
+"""Packages whose versions others are built or written against, often without a word of it."""
 
 
 def shrinking(asked: Asked, site: Site) -> Iterator[Asked]:
@@ -37,8 +43,8 @@ def shrinking(asked: Asked, site: Site) -> Iterator[Asked]:
 def reduced(asked: Asked, site: Site) -> Asked | None:
     """The same, cut down to what the project's sources import; None where nothing can be cut.
 
-    What is left out stays as a constraint where it was pinned, so that what needs it gets the version that
-    was listed. Local projects, direct URLs and build requirements stay.
+    What is left out and pinned stays as a constraint where its version decides whether others work. Local
+    projects, direct URLs and build requirements stay.
     """
     if not asked.requirements or asked.lock:
         return None
@@ -50,7 +56,7 @@ def reduced(asked: Asked, site: Site) -> Asked | None:
     dropped = tuple(item for item in asked.requirements if not _is_kept(item, wanted))
     if not dropped or not kept:
         return None
-    pins = tuple(item for item in dropped if _PIN.search(item.text) and "[" not in item.text)
+    pins = tuple(item for item in dropped if _PIN.search(item.text) and _is_bound(item))
     said = (
         f"cut down to the {len(kept)} of {len(asked.requirements)} requirements that the code imports;"
         f" left out {_listed(dropped)}"
@@ -82,12 +88,8 @@ def loosened(asked: Asked, site: Site) -> Asked | None:  # noqa: ARG001  the sea
     return None
 
 
-def top_of(directory: Path) -> Path:
-    """The top of the checkout that a folder lies in, itself where it lies in none."""
-    for folder in (directory, *directory.parents):
-        if os.path.exists(folder / ".git"):
-            return folder
-    return directory
+def _is_bound(item: Requirement) -> bool:
+    return "[" not in item.text and canonical(name_of(item.text) or "") in _BOUND_TOGETHER
 
 
 def _is_kept(item: Requirement, wanted: set[str]) -> bool:
