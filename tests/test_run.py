@@ -536,3 +536,29 @@ def test_any_text_can_be_printed_in_any_locale(
         assert json.dumps(json.loads(done.stdout)).count(json.dumps(text)[1:-1])
     for listing in (["runs"], ["runs", "--csv"], ["show"]):
         assert "bug" not in shell.mlrun(*listing, errors="replace").stderr
+
+
+# --- packages of a day --------------------------------------------------------------------------------
+
+
+def commit_of(project: Path, day: str) -> None:
+    dates = {"GIT_AUTHOR_DATE": f"{day}T09:00:00Z", "GIT_COMMITTER_DATE": f"{day}T09:00:00Z"}
+    for arguments in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run(["git", *arguments], cwd=project, check=True, env={**os.environ, **dates})  # noqa: TID251  the test's own
+
+
+@pytest.mark.slow
+def test_a_commit_gets_the_packages_of_its_day(shell: Shell, project: Path) -> None:
+    (project / "requirements.txt").write_text("six\n")
+    (project / "MLproject").write_text("entry_points: {main: {command: \"python -c 'import six'\"}}\n")
+    commit_of(project, "2020-05-20")
+    there = shell.record(".", "-v", "main")["environment"]
+    assert (there["as_of"], there["as_of_why"]) == ("2020-05-20T09:00:00Z", "the commit's date")
+    assert [(each["name"], each["version"]) for each in there["packages"] if each["name"] == "six"] == [
+        ("six", "1.14.0")
+    ]
+    here = shell.record(".", "--as-of", "2019-06-01")["environment"]
+    assert [each["version"] for each in here["packages"] if each["name"] == "six"] == ["1.12.0"]
+    now = shell.record(".")["environment"]
+    assert now["as_of"] is None
+    assert [each["version"] for each in now["packages"] if each["name"] == "six"] > ["1.16"]
