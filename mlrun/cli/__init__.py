@@ -22,9 +22,11 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "runs": ("mlrun.cli.runs", "Records", "list, filter and compare runs"),
     "show": ("mlrun.cli.show", "Records", "show one run: when, what, with which data and code"),
     "diff": ("mlrun.cli.diff", "Records", "say what differs between two runs, and what explains it"),
+    "compare": ("mlrun.cli.compare", "Records", "put many runs side by side: what varies, and which is best"),
     "logs": ("mlrun.cli.logs", "Records", "print what a run printed, or follow it"),
     "get": ("mlrun.cli.get", "Records", "copy a run's outputs out of the store"),
     "rm": ("mlrun.cli.rm", "Records", "remove runs"),
+    "doctor": ("mlrun.cli.doctor", "Upkeep", "what this machine can do, and what a project lacks"),
     "gc": ("mlrun.cli.gc", "Upkeep", "free the space of what no record needs"),
     "env": ("mlrun.cli.env", "Upkeep", "list, show, compare and remove built environments"),
 }

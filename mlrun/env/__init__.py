@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = [
     "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
     "address_of_ours", "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave",
-    "listing", "names_source", "plan", "pythons", "read", "remove", "restore", "variables",
+    "installed_pythons", "listing", "names_source", "plan", "read", "remove", "restore", "variables",
 ]  # fmt: skip
 
 BUILDERS = {
@@ -189,7 +189,7 @@ _MISLEADING = frozenset({"PYTHONHOME", "__PYVENV_LAUNCHER__"})
 """Variables that would send an environment's Python to the packages of another."""
 
 
-def pythons(cache: Cache, caller: Caller) -> tuple[Interpreter, ...]:
+def installed_pythons(cache: Cache, caller: Caller) -> tuple[Interpreter, ...]:
     """The Pythons of this machine, the newest first."""
     from mlrun.env.interpreters import Probes, installed
     from mlrun.env.shelf import Shelf

@@ -93,7 +93,7 @@ def prepare(asked: Asked, site: Site) -> Uv:
     variables.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_NO_ENV_FILE="1", UV_PREVIEW_FEATURES="pylock")
     variables.pop("FORCE_COLOR", None)
     flags = flags_for_uv(site.caller, asked.options)
-    return Uv(_program(), variables, site.directory, (*flags, *_only_wheels(asked, flags)))
+    return Uv(program(), variables, site.directory, (*flags, *_only_wheels(asked, flags)))
 
 
 def _only_wheels(asked: Asked, flags: tuple[str, ...]) -> tuple[str, ...]:
@@ -105,7 +105,8 @@ def _only_wheels(asked: Asked, flags: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(f"--only-binary={name}" for name in names)
 
 
-def _program() -> str:
+def program() -> str:
+    """uv's own program, from mlrun's environment. Raises EnvironmentBuildError (`no-uv`)."""
     from uv import find_uv_bin
 
     try:

@@ -1,0 +1,115 @@
+"""Whether packages can be had: uv itself is asked for one, with the settings that a run would give it.
+
+Another client would judge by other certificates, other credentials and another proxy than those that count.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlrun import process
+from mlrun.doctor.values import Check
+from mlrun.errors import ProcessError
+
+if TYPE_CHECKING:
+    from mlrun.scene import Desk
+
+_PATIENCE = 10.0
+"""Seconds until we stop waiting."""
+_PROBE = "pip\n"
+"""A package that any index of Python packages is likely to serve; that one has none does not matter."""
+_PYPI = "https://pypi.org/simple"
+_SIGNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
+    (
+        ("UnknownIssuer", "invalid peer certificate", "CERTIFICATE_VERIFY_FAILED", "certificate"),
+        "its certificate is not trusted",
+        "`pip config set global.cert FILE` with your authority's certificate, or SSL_CERT_FILE=FILE",
+    ),
+    (
+        ("401", "403", "Unauthorized", "Forbidden"),
+        "it refuses your credentials",
+        "put them into the index's URL, `~/.netrc`, or a keyring (pip's settings are used)",
+    ),
+    (
+        ("dns error", "failed to lookup"),
+        "its name is not known here",
+        "check the network, and the index: `pip config list`",
+    ),
+    (
+        ("timed out", "operation timed out"),
+        "it does not answer in time",
+        "check the network, the proxy (HTTPS_PROXY), and the index: `pip config list`",
+    ),
+    (
+        ("Connect", "connection refused", "error sending request", "tcp connect"),
+        "it cannot be reached",
+        "check the network, the proxy (HTTPS_PROXY), and the index: `pip config list`",
+    ),
+    (
+        ("relative URL", "invalid", "RelativeUrlWithoutBase"),
+        "the setting makes no sense",
+        "`pip config list` shows what is set; PIP_INDEX_URL and UV_DEFAULT_INDEX count more",
+    ),
+)
+
+
+def registry(desk: Desk) -> Check:
+    """Ask every index for one package."""
+    from mlrun.env import uv
+    from mlrun.env.values import Asked, Site
+
+    site = Site(directory=Path("/"), tree="", cache=desk.cache, caller=desk.caller)
+    tool = uv.prepare(Asked(kind="venv", summary=""), site)
+    where = _where(tool.variables, tool.flags)
+    if "--no-index" in tool.flags:
+        links = tool.variables.get("UV_FIND_LINKS")
+        text = (
+            f"no index is used; files from {links}" if links else "no index is used, and no folder of files"
+        )
+        return Check(code="registry", state="ok" if links else "absent", text=uv.without_credentials(text))
+    variables = {**tool.variables, "UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
+    arguments = ("pip", "compile", "-", "--no-deps", "--no-cache", "--quiet", "--no-header", "--no-annotate")
+    try:
+        said = process.capture(
+            (tool.program, "--directory", "/", *arguments),
+            variables=variables,
+            stdin=_PROBE.encode(),
+            timeout=_PATIENCE,
+        )
+    except ProcessError as error:
+        if error.code != "tool-timeout":
+            raise
+        return _refused(where, "timed out")
+    if said.exit_code == 0:
+        return Check(code="registry", state="ok", text=where)
+    return _refused(where, uv.without_credentials(said.stderr.decode("utf-8", "replace")))
+
+
+def _refused(where: str, complaint: str) -> Check:
+    """What uv's complaint means. An index that only lacks the package has answered."""
+    for signs, sentence, hint in _SIGNS:
+        if any(sign in complaint for sign in signs):
+            text = f"{where}: {sentence}"
+            return Check(code="registry", state="absent", text=text, hint=hint, details=_lines(complaint))
+    if "not found in the package registry" in complaint or "No solution found" in complaint:
+        return Check(code="registry", state="ok", text=where)
+    return Check(
+        code="registry", state="unknown", text=f"{where}: no telling", details=_lines(complaint), needed=True
+    )
+
+
+def _lines(complaint: str) -> tuple[str, ...]:
+    lines = [line.strip() for line in complaint.splitlines() if line.strip()]
+    return tuple(lines[-4:])
+
+
+def _where(variables: dict[str, str], flags: tuple[str, ...]) -> str:
+    """The indexes that are asked, without their credentials."""
+    from mlrun.env.uv import without_credentials
+
+    first = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or _PYPI
+    extra = (variables.get("UV_INDEX") or variables.get("UV_EXTRA_INDEX_URL") or "").split()
+    links = [f"files from {variables['UV_FIND_LINKS']}"] if variables.get("UV_FIND_LINKS") else []
+    named = [url.partition("=")[2] if "=" in url.partition("://")[0] else url for url in (first, *extra)]
+    return without_credentials(", ".join((*named, *(links if "--no-index" not in flags else ()))))
