@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.difference.values import Item, Section
+from mlrun.tracking.meaning import judged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -15,13 +16,6 @@ if TYPE_CHECKING:
     from mlrun.model import Artifact, BoundParameter, EnvironmentFacts, HostFacts, Metric, RunRecord
 
 MASKED = "***"
-_LOWER = re.compile(
-    r"loss|error|rmse|mape|mse|mae|rmsle|perplexity|deviance|\b(?:[cw]er|ppl|[ab]ic|fid|eer|brier|me)\b"
-)
-_HIGHER = re.compile(
-    r"accuracy|precision|recall|score|auroc|auprc|bleu|rouge|meteor|ndcg|dice|kappa|psnr|ssim|iou"
-    r"|sensitivity|specificity|\b(?:acc|auc|f1|r2|m?ap\d*|mcc|mrr|hits?)\b"
-)
 _INFLUENTIAL = re.compile(
     r"PYTHON(?!UNBUFFERED|IOENCODING|STARTUP|DONTWRITE|BREAKPOINT).*|(?:OMP|MKL|OPENBLAS|BLIS|NUMEXPR|VECLIB|GOTO|KMP|TBB)_.*"
     r"|(?:CUDA|CUBLAS|CUDNN|NVIDIA|NCCL|ROCM|HIP|TF|TORCH|PYTORCH|XLA|JAX|NPY|ATEN|KERAS)_.*"
@@ -444,20 +438,6 @@ def _digits(value: float | None, other: float | None) -> str | None:
 
 def _equal(a: float, b: float) -> bool:
     return a == b or (math.isnan(a) and math.isnan(b))
-
-
-def direction_of(name: str) -> int:
-    """-1 where less is better, 1 where more is, 0 where the name does not tell."""
-    words = re.sub(r"(?<=[a-z])(?=[A-Z])|[_\-./ ]+", " ", name).lower()
-    return -1 if _LOWER.search(words) else 1 if _HIGHER.search(words) else 0
-
-
-def judged(name: str, delta: float) -> str | None:
-    """`better` or `worse`; None where the name of the metric does not tell."""
-    direction = direction_of(name)
-    if not direction or not delta or math.isnan(delta):
-        return None
-    return "better" if delta * direction > 0 else "worse"
 
 
 def outputs(before: RunRecord, after: RunRecord) -> Section:

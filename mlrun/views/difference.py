@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.views import words
+from mlrun.views.markup import in_markdown
 
 if TYPE_CHECKING:
     from mlrun.difference import Difference, Item, Section
@@ -139,11 +140,16 @@ def _short(text: str | None) -> str:
 def markdown(found: Difference, *, everything: bool = False) -> str:
     """A report to paste into a pull request."""
     head = f"### mlrun diff `{_code(found.before.name)}` `{_code(found.after.name)}`"
-    parts = [head, f"**{escaped(verdict(found))}**"]
-    runs = [
-        f"| | {escaped(record.name)} | `{record.id[:12]}` | {record.status} | {escaped(record.started_at)} |"
-        for record in (found.before, found.after)
-    ]
+    parts = [head, f"**{in_markdown(verdict(found))}**"]
+    runs = []
+    for side, record in (("first", found.before), ("second", found.after)):
+        cells = (
+            in_markdown(record.name),
+            f"`{record.id[:12]}`",
+            record.status,
+            in_markdown(record.started_at),
+        )
+        runs.append(f"| {side} | {' | '.join(cells)} |")
     parts.append("\n".join(["| | run | id | status | started |", "|---|---|---|---|---|", *runs]))
     parts += [
         _table(section, everything=everything)
@@ -157,7 +163,7 @@ def markdown(found: Difference, *, everything: bool = False) -> str:
 
 def _table(section: Section, *, everything: bool) -> str:
     rows = [f"#### {section.kind}", ""]
-    rows += [f"{escaped(section.missing)}", ""] if section.missing else []
+    rows += [f"{in_markdown(section.missing)}", ""] if section.missing else []
     if section.items:
         rows += ["| | what | first | second | |", "|---|---|---|---|---|"]
     shown = section.items if everything else section.items[:_SHOWN]
@@ -169,19 +175,12 @@ def _table(section: Section, *, everything: bool) -> str:
             "; ".join([*([item.note] if item.note else []), *item.details]),
         ]
         rows.append(
-            f"| {_MARKS[item.change]} | " + " | ".join(escaped(_short(cell)) for cell in cells) + " |"
+            f"| {_MARKS[item.change]} | " + " | ".join(in_markdown(_short(cell)) for cell in cells) + " |"
         )
     if len(section.items) > len(shown):
         rows.append(f"| | … and {len(section.items) - len(shown)} more | | | |")
-    rows += ["", *(escaped(remark) for remark in section.remarks)] if section.remarks else []
+    rows += ["", *(in_markdown(remark) for remark in section.remarks)] if section.remarks else []
     return "\n".join(rows)
-
-
-def escaped(text: str) -> str:
-    """Text of others as one line of Markdown in which nothing is markup."""
-    line = "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
-    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|~#@])", r"\\\1", line)
 
 
 def _code(text: str) -> str:
