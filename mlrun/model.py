@@ -341,7 +341,8 @@ class Outcome:
     `exit_code` is what a shell would report: the child's own, 128+n after signal n, 124 after a time-out,
     126/127 where it could not be executed or found. `interrupted_by` names the signal that *we* were sent
     (or None), `signal` the one that ended the child. `leftover` counts processes that the child left behind
-    and that had to be ended; `log_error` says why the log is incomplete.
+    and that had to be ended; `log_error` says why the log is incomplete. `out_of_memory` is true where the
+    system ended processes of a container for want of it.
     """
 
     exit_code: int
@@ -351,6 +352,7 @@ class Outcome:
     interrupted_by: str | None = None
     leftover: int = 0
     log_error: str | None = None
+    out_of_memory: bool = False
 
 
 # --- what is remembered -------------------------------------------------------------------------------

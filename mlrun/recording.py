@@ -26,6 +26,7 @@ from mlrun.model import (
 )
 from mlrun.tracking import metrics
 from mlrun.value import replace, value
+from mlrun.views.words import size
 
 if TYPE_CHECKING:
     from mlrun.data import Found
@@ -323,6 +324,9 @@ def _failure_of(outcome: Outcome, spec: RunSpec) -> Failure | None:
         return Failure(code="timed-out", message=f"ended by its time-out of {spec.timeout:g} s")
     if outcome.interrupted_by:
         return Failure(code="interrupted", message=f"ended by {outcome.interrupted_by}")
+    if outcome.out_of_memory and outcome.exit_code:
+        limit = f" ({size(spec.resources.memory)})" if spec.resources.memory else ""
+        return Failure(code="out-of-memory", message=f"the container ran out of the memory that it may use{limit}")
     if outcome.signal:
         return Failure(code="signal", message=f"the program was ended by {outcome.signal}")
     return None

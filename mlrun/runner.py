@@ -221,7 +221,7 @@ def _execute(
         finally:
             env.leave(environment, visit)
     stage.teller.output_ends()
-    return outcome
+    return env.amended(environment, visit, outcome)
 
 
 def _told(environment: Environment, prepared: Prepared, stage: Stage) -> Mapping[str, str]:

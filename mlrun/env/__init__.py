@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
-    "address_of_ours", "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave",
+    "address_of_ours", "amended", "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave",
     "installed_pythons", "listing", "names_source", "plan", "read", "remove", "restore", "variables",
 ]  # fmt: skip
 
@@ -218,6 +218,15 @@ def address_of_ours(
     from mlrun.env.containers.network import address_for
 
     return address_for(caller, arguments)
+
+
+def amended(environment: Environment, visit: Visit, outcome: Outcome) -> Outcome:
+    """The outcome with what is known of what ran in the environment, rather than of what we started."""
+    if environment.kind != "docker":
+        return outcome
+    from mlrun.env.docker import amended as known
+
+    return known(outcome, visit)
 
 
 def leave(environment: Environment, visit: Visit) -> None:
