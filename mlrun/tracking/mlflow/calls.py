@@ -190,9 +190,12 @@ def checked_text(text: str, what: str, longest: int) -> str:
     return text
 
 
-def checked_tags(tags: dict[str, str], *, longest: int = LONGEST_TAG) -> dict[str, str]:
-    """Tags whose names and values will do. Raises Refused."""
-    return {checked_key(key, "key"): checked_text(text, "value", longest) for key, text in tags.items()}
+def checked_tags(tags: dict[str, str], *, longest: int = 0) -> dict[str, str]:
+    """Tags whose names and values will do; those of runs are cut where they are too long. Raises Refused."""
+    return {
+        checked_key(key, "key"): checked_text(text, "value", longest) if longest else text[:LONGEST_TAG]
+        for key, text in tags.items()
+    }
 
 
 def pairs(entries: dict[str, str]) -> list[Row]:

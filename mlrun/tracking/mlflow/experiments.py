@@ -139,7 +139,7 @@ def found(service: Service, experiment_id: str) -> Row:
 
 def shown(experiment: Row) -> Row:
     """As clients want to see it."""
-    return {**experiment, "tags": pairs(experiment["tags"])}
+    return {**experiment, "tags": pairs(experiment["tags"]), "workspace": "default"}
 
 
 def _active(service: Service, call: Fields) -> Row:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
 Row = dict[str, Any]
@@ -68,8 +68,9 @@ class Folder:
         """A folder for each run and each logged model, named by its id."""
         return self.root / "artifacts"
 
-    def series(self, run_id: str) -> Path:
-        return self.root / "series" / f"{run_id}.jsonl"
+    def series(self, of: str) -> Path:
+        """The points of a run, or of a logged model, by its id."""
+        return self.root / "series" / f"{of}.jsonl"
 
     def prepare(self) -> None:
         """Make the folders. Raises OSError."""
@@ -153,10 +154,19 @@ class Point(NamedTuple):
         facts |= {name: text for name, text in extras.items() if text is not None}
         return json.dumps(facts) + "\n"
 
+    @property
+    def moment(self) -> tuple[int, int]:
+        return self.step, self.timestamp
+
     def beats(self, other: Point) -> bool:
         """Whether this is the later one: by step, then time, then value, as in MLflow."""
-        mine, yours = (self.step, self.timestamp), (other.step, other.timestamp)
-        return mine > yours or (mine == yours and not self.value < other.value)
+        if self.moment == other.moment:
+            return not self.value < other.value
+        return self.moment > other.moment
+
+    def bare(self) -> Point:
+        """Of the run alone."""
+        return self if self.model is None else self._replace(model=None, dataset=None, digest=None)
 
 
 def points(path: Path, *, start: int = 0, key: str | None = None) -> Iterator[tuple[int, Point]]:
@@ -209,6 +219,8 @@ class Ledger:
         """The last point of each metric, by run."""
         self.of_models: dict[str, dict[tuple[str, str | None, str | None], tuple[str, Point]]] = {}
         """The last point of each metric and data set, with its run, by logged model."""
+        self._ties: dict[tuple[str, str], set[str]] = {}
+        """All values at the moment of the last point, by run and metric."""
         self._journal = _Appended(folder.journal)
 
     def write(self, call: str, now: int, *changes: Change) -> None:
@@ -219,31 +231,72 @@ class Ledger:
             for change in changes:
                 self.tables.apply(change)
 
-    def log(self, run_id: str, new: Iterable[Point]) -> None:
-        """Append points to a run's series. Raises OSError."""
-        kept = tuple(new)
-        if not kept:
-            return
+    def log(self, run_id: str, told: list[Point]) -> None:
+        """Append points to a run's series, and to those of their logged models. Raises OSError.
+
+        What is told again word for word counts once, as in MLflow: clients since 3.0 repeat a run's metrics
+        to say which model they are of.
+        """
         with self.lock:
-            series = _Appended(self.folder.series(run_id))
-            try:
-                series.append("".join(point.line() for point in kept))
-            finally:
-                series.close()
+            for model in {point.model for point in told if point.model is not None}:
+                self._log_for_model(run_id, model, [point for point in told if point.model == model])
+            fresh = self._fresh(run_id, told)
+            self._append(run_id, fresh)
             latest = self.latest.setdefault(run_id, {})
-            for point in kept:
+            for point in fresh:
                 earlier = latest.get(point.key)
+                ties = self._ties.setdefault((run_id, point.key), set())
+                if earlier is None or point.moment >= earlier.moment:
+                    if earlier is not None and point.moment > earlier.moment:
+                        ties.clear()
+                    ties.add(repr(point.value))
                 if earlier is None or point.beats(earlier):
                     latest[point.key] = point
-                if point.model is not None:
-                    self._log_for_model(run_id, point, point.model)
 
-    def _log_for_model(self, run_id: str, point: Point, model: str) -> None:
+    def _fresh(self, run_id: str, told: list[Point]) -> list[Point]:
+        """Without what the series has already, and without models.
+
+        What came at the latest moment is remembered; earlier points are looked up where they may be repeats.
+        """
+        latest = self.latest.get(run_id, {})
+        fresh: list[Point] = []
+        doubtful: list[Point] = []
+        for point in dict.fromkeys(told):
+            last, bare = latest.get(point.key), point.bare()
+            if (
+                last is None
+                or bare.moment > last.moment
+                or (point.model is None and bare.moment < last.moment)
+            ):
+                fresh.append(bare)
+            elif bare.moment < last.moment:
+                doubtful.append(bare)
+            elif repr(bare.value) not in self._ties[run_id, bare.key]:
+                fresh.append(bare)
+        if doubtful:
+            wanted = {str(point) for point in doubtful}
+            known = {text for _, each in points(self.folder.series(run_id)) if (text := str(each)) in wanted}
+            fresh += [point for point in doubtful if str(point) not in known]
+        return fresh
+
+    def _log_for_model(self, run_id: str, model: str, told: list[Point]) -> None:
+        if self.tables.find("models", model) is None:
+            return
+        self._append(model, told)
         mine = self.of_models.setdefault(model, {})
-        key = (point.key, point.dataset, point.digest)
-        earlier = mine.get(key)
-        if earlier is None or point.beats(earlier[1]):
-            mine[key] = (run_id, point)
+        for point in told:
+            key = (point.key, point.dataset, point.digest)
+            earlier = mine.get(key)
+            if earlier is None or point.beats(earlier[1]):
+                mine[key] = (run_id, point)
+
+    def _append(self, name: str, new: list[Point]) -> None:
+        if new:
+            series = _Appended(self.folder.series(name))
+            try:
+                series.append("".join(point.line() for point in new))
+            finally:
+                series.close()
 
     def close(self) -> None:
         self._journal.close()

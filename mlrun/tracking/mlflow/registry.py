@@ -22,6 +22,8 @@ from mlrun.tracking.mlflow.calls import (
 if TYPE_CHECKING:
     from mlrun.tracking.mlflow.ledger import Row
 
+_NO_PROMPT = {"mlflow.prompt.is_prompt": "false"}
+"""Clients look for models by asking for those that are not marked as prompts."""
 _STAGES = ("None", "Staging", "Production", "Archived")
 
 
@@ -91,7 +93,7 @@ def search_models(service: Service, call: Fields) -> Row:
     def look(model: Row, kind: str, key: str) -> str | float | None:
         it: str | float | None
         if kind == "tag":
-            it = model["tags"].get(key)
+            it = model["tags"].get(key, _NO_PROMPT.get(key))
             return it
         fields = {"name": "name", "creation_timestamp": "created", "last_updated_timestamp": "updated"}
         fields |= {"timestamp": "updated"}
@@ -242,7 +244,7 @@ def search_versions(service: Service, call: Fields) -> Row:
     def look(version: Row, kind: str, key: str) -> str | float | None:
         it: str | float | None
         if kind == "tag":
-            it = version["tags"].get(key)
+            it = version["tags"].get(key, _NO_PROMPT.get(key))
             return it
         if kind != "attribute" or key not in fields:
             raise invalid(f"Invalid attribute key '{key}' specified.")

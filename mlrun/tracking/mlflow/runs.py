@@ -255,9 +255,8 @@ def _log(
 
 def _new_params(run: Row, params: dict[str, str]) -> dict[str, str]:
     """Those that the run does not have yet; what the project gave may be told once more, otherwise spelt."""
+    params = {checked_key(key, "key"): text[:LONGEST_PARAM] for key, text in params.items()}
     for key, text in params.items():
-        checked_key(key, "key")
-        checked_text(text, "Param value", LONGEST_PARAM)
         earlier = run["params"].get(key)
         if earlier not in {None, text} and key not in run["given"]:
             raise invalid(
