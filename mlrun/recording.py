@@ -326,7 +326,7 @@ def _failure_of(outcome: Outcome, spec: RunSpec) -> Failure | None:
         return Failure(code="interrupted", message=f"ended by {outcome.interrupted_by}")
     if outcome.out_of_memory and outcome.exit_code:
         limit = f" ({size(spec.resources.memory)})" if spec.resources.memory else ""
-        return Failure(code="out-of-memory", message=f"the container ran out of the memory that it may use{limit}")
+        return Failure(code="out-of-memory", message=f"the container ran out of memory{limit}")
     if outcome.signal:
         return Failure(code="signal", message=f"the program was ended by {outcome.signal}")
     return None

@@ -31,12 +31,13 @@ if TYPE_CHECKING:
         EnvKind,
         Job,
         Narrator,
+        Outcome,
     )
 
 __all__ = [
     "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
-    "address_of_ours", "amended", "changed", "choose_day", "collect_garbage", "ensure", "enter", "find", "leave",
-    "installed_pythons", "listing", "names_source", "plan", "read", "remove", "restore", "variables",
+    "address_of_ours", "amended", "changed", "choose_day", "collect_garbage", "ensure", "enter", "find",
+    "installed_pythons", "leave", "listing", "names_source", "plan", "read", "remove", "restore", "variables",
 ]  # fmt: skip
 
 BUILDERS = {
