@@ -8,6 +8,7 @@ MLRUN_TEST_REQUIRE it fails.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import io
 import os
 import re
@@ -54,7 +55,8 @@ def _give_up(reason: str) -> None:
 
 def base_image(client: Any) -> str:
     """The name of an image with Python and a shell; made once, and kept on the engine."""
-    version = ".".join(map(str, sys.version_info[:3]))
+    recipe = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:8]
+    version = f"{'.'.join(map(str, sys.version_info[:3]))}-{recipe}"
     name = f"{REPOSITORY}:{version}"
     with open(Path(tempfile.gettempdir(), f"mlrun-test-base-{os.getuid()}.lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # several test processes may want it at once
@@ -86,7 +88,7 @@ class _Image:
 
     def fill(self) -> None:
         python = os.path.realpath(sys.executable)
-        for folder, mode in (("tmp", 0o1777), ("root", 0o700), ("home/ada", 0o755), ("proc", 0o555)):
+        for folder, mode in (("tmp", 0o1777), ("root", 0o755), ("home/ada", 0o755), ("proc", 0o555)):
             self._folder(folder, mode, 1234 if "ada" in folder else 0)
         self._text("etc/passwd", _PASSWD)
         self._text("etc/group", "root:x:0:\nada:x:1234:\n")

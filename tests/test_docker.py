@@ -427,18 +427,17 @@ class TestInTheContainer:
         )
         write(project, base, "python program.py", more="    resources: {cpus: 1.5, memory: 200MiB}\n")
         assert shell.mlrun("run", ".").returncode == 0
-        (report,) = [json.loads(path.read_text()) for path in shell.home.runs.glob("*/*/container.json")]
-        assert report["max_rss_bytes"] > 30_000_000
-        assert report["cpu_s"] > 0.1
-        assert report["oom_killed"] is False
+        cost = shell.show()["resources"]
+        assert cost["max_rss_bytes"] > 30_000_000
+        assert cost["cpu_s"] > 0.1
 
     def test_over_the_limit_of_memory_is_said(self, shell: Shell, project: Path, base: str) -> None:
         script(project, "x = bytearray(400 * 1024 ** 2)\nprint(len(x))\n")
         write(project, base, "exec python program.py", more="    resources: {memory: 64MiB}\n")
         done = shell.mlrun("run", ".")
         assert done.returncode == 137
-        (report,) = [json.loads(path.read_text()) for path in shell.home.runs.glob("*/*/container.json")]
-        assert report["oom_killed"] is True
+        assert "the container ran out of memory (64.0 MiB)" in done.stderr
+        assert shell.show()["error"]["code"] == "out-of-memory"
 
     def test_a_gpu_that_no_driver_serves_is_one_clear_error(
         self, shell: Shell, project: Path, base: str, docker_client: Any
@@ -583,7 +582,7 @@ def test_files_belong_to_who_asked(docker_client: Any, base: str, uid: int) -> N
             os.chown(path, uid, uid)
         shell = Shell(folder, project)
         shell.variables["HOME"] = str(folder)
-        # The interpreter may lie in root's home: to be found there is all that this user may more than others.
+        # The interpreter may lie in root's home: to find it there is all that this user may more than others.
         become = ["setpriv", f"--reuid={uid}", f"--regid={uid}", f"--groups={socket_group}"]
         become += ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
         done = subprocess.run(

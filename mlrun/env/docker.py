@@ -17,14 +17,14 @@ from mlrun.env.shelf import shorten
 from mlrun.env.values import Asked, Container, Plan
 from mlrun.errors import EnvironmentBuildError
 from mlrun.files import RunPaths, write_atomic
-from mlrun.model import Environment, Finding, Job
+from mlrun.model import Environment, Finding, Job, Usage
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.env.values import Site, Visit
-    from mlrun.model import Digest, EnvironmentRequest, Image, Narrator
+    from mlrun.model import Digest, EnvironmentRequest, Image, Narrator, Outcome
 
 _IN_THE_CONTAINER = (
     '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
@@ -327,6 +327,22 @@ def leave(environment: Environment, visit: Visit) -> None:  # noqa: ARG001  the 
         raise EnvironmentBuildError(
             trouble["message"], hint=trouble["hint"], code=trouble["code"], details=tuple(trouble["details"])
         )
+
+
+def amended(outcome: Outcome, visit: Visit) -> Outcome:
+    """The outcome of a job of `enter`, with what its container cost instead of what its carrier did.
+
+    CPU time and memory are those of the last look at it, which is at most a second before its end.
+    """
+    report = read_report(visit.run_folder)
+    if not report.get("started"):
+        return outcome
+    usage = Usage(
+        wall_s=outcome.usage.wall_s,
+        cpu_s=float(report.get("cpu_s", 0.0)),
+        max_rss_bytes=int(report.get("max_rss_bytes", 0)),
+    )
+    return replace(outcome, usage=usage, out_of_memory=bool(report.get("oom_killed")))
 
 
 def read_report(run_folder: Path) -> dict[str, Any]:

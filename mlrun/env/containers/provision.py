@@ -104,7 +104,9 @@ def _python_of(client: Any, base: Image, site: Site) -> Python:
     file = site.cache.environments / "image-pythons.json"
     known = _read(file)
     if base.id not in known:
-        known[base.id] = _ask(client, base, site)
+        lock = _lock(site, base.id)
+        with locked(lock):
+            known[base.id] = _ask(client, base, lock)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, json.dumps(known).encode())
     version, path, _ = known[base.id]
@@ -119,7 +121,7 @@ def _read(file: Path) -> dict[str, list[str]]:
     return known if isinstance(known, dict) else {}
 
 
-def _ask(client: Any, base: Image, site: Site) -> list[str]:
+def _ask(client: Any, base: Image, lock: Path) -> list[str]:
     from docker.errors import ContainerError, DockerException
 
     try:
@@ -128,7 +130,7 @@ def _ask(client: Any, base: Image, site: Site) -> list[str]:
             ["-c", _ASK],
             entrypoint="sh",
             network_mode="none",
-            labels=leftovers.labels(_lock(site, base.id)),
+            labels=leftovers.labels(lock),
             remove=True,
         )
         version, path, platform = json.loads(said)
