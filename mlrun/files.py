@@ -166,6 +166,11 @@ class Cache:
         return self.root / "uv"
 
     @property
+    def conda(self) -> Path:
+        """Conda packages as they were fetched, and what their channels hold."""
+        return self.root / "conda"
+
+    @property
     def locks(self) -> Path:
         return self.root / "locks"
 

@@ -112,6 +112,20 @@ def _version_and_build(rest: str) -> tuple[str, str | None, bool]:
     return version, None, bool(re.fullmatch(r"[^=,|<>!~*]+", version))
 
 
+def for_conda(text: str, place: Place | None = None) -> str:
+    """A match spec as every conda understands it: `conda-forge::numpy 1.19.2 py37_0`.
+
+    Raises ProjectError (`bad-conda-spec`).
+    """
+    text = text.partition(" #")[0].strip()
+    if "://" in text:
+        return text
+    spec = parse(text, place)
+    channel = f"{spec.channel}::" if spec.channel else ""
+    version = f"=={spec.version}" if spec.exact else spec.version or ("*" if spec.build else "")
+    return " ".join(part for part in (channel + spec.name, version, spec.build or "") if part)
+
+
 def python_of_build(spec: Spec) -> str | None:
     """The Python that a build string names: `py37h54aff64_0` is 3.7, `py_0` any."""
     if spec.name == "python_abi" and (match := re.match(r"([23]\.\d+)", spec.version)):

@@ -51,7 +51,7 @@ def install(
         source = _source_of(local, tool.index_flags)
         tool.must(f"install {local.name}", "pip", "install", "--python", python, "--no-deps", *source)
     if not (location / "bin/pip").exists():
-        _give_pip(location, tool.program)
+        give_pip(location, tool.program)
     (location / "pylock.toml").unlink(missing_ok=True)
     write_atomic(location / "pylock.toml", resolved.lock.text.encode())
     (location / ".last-used").touch()
@@ -72,7 +72,7 @@ def install(
     )
 
 
-def _give_pip(location: Path, program: str) -> None:
+def give_pip(location: Path, program: str) -> None:
     """A `pip` that acts on this environment, by uv: without one, a command's `pip install` would reach the
     caller's own pip, and change the caller's Python."""
     text = f'#!/bin/sh\nVIRTUAL_ENV=$(dirname "$0")/.. exec {shlex.quote(program)} pip "$@"\n'

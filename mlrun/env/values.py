@@ -69,13 +69,14 @@ class LocalProject:
 @value
 class CondaAsked:
     """A conda environment file as it stands: match specs (`numpy=1.19`, `conda-forge::scipy`), channels in
-    their order, and the lines of its `pip:` section."""
+    their order, and the lines of its `pip:` section. `by_hand` says that conda was asked for by its name."""
 
     path: str
     specs: tuple[Requirement, ...] = ()
     channels: tuple[str, ...] = ()
     pip: tuple[Requirement, ...] = ()
     variables: tuple[tuple[str, str], ...] = ()
+    by_hand: bool = False
 
 
 @value
