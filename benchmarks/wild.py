@@ -21,10 +21,13 @@ import tempfile
 import time
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.run import write
 from mlrun.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).parent
 GITHUB = "https://github.com/{repository}"
@@ -88,7 +91,7 @@ def with_mlrun(project: Wild, source: str, timeout: float) -> Ended:
         )
         record = json.loads(shown.stdout) if shown.returncode == 0 else {}
     environment = record.get("environment") or {}
-    done = tuple(environment.get("adaptations") or ())
+    done = tuple(_done(environment))
     if code is None:
         return Ended(how="time-out", seconds=seconds, done=done)
     if code == 0:
@@ -96,6 +99,17 @@ def with_mlrun(project: Wild, source: str, timeout: float) -> Ended:
     error = record.get("error") or {}
     why = error.get("message") or _last_line(said)
     return Ended(how=error.get("code") or f"exit {code}", seconds=seconds, why=why, done=done)
+
+
+def _done(environment: dict[str, Any]) -> Iterator[str]:
+    """What the record says was done to get the environment."""
+    if environment.get("python"):
+        yield f"Python {environment['python']}"
+    if environment.get("as_of"):
+        yield f"packages of {environment['as_of'][:10]}"
+    if "(inferred)" in (environment.get("asked") or ""):
+        yield f"{environment['asked'].partition(' (')[0]} found"
+    yield from environment.get("adaptations") or ()
 
 
 def with_mlflow(program: str, project: Wild, source: str, timeout: float) -> Ended:

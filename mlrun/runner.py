@@ -175,7 +175,8 @@ def _ready(
     for text in environment.adaptations:
         stage.teller.fact("adapted", text)
     stage.teller.fact("environment", summary.environment_line(environment))
-    _warn(stage, environment.findings)
+    told = environment.adaptations  # some rooms note them as warnings too
+    _warn(stage, tuple(finding for finding in environment.findings if finding.message not in told))
     inputs, findings = recording.inputs(prepared, data.Reader(stage.cache, stage.teller))
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))
