@@ -4,10 +4,11 @@
     2. by a pip of that day, where uv is stricter than what was published then, or cannot build it
     3. the list cut down to what the code imports, where it is the export of a whole machine
     4. other Pythons, the nearest first, where the project names none
-    5. the list cut down to what the code imports, where it was not yet
-    6. the packages of now
+    5. for what is of a day: the list cut down to what the code imports, then with fewer and looser pins
+    6. for what is of a day: the packages of now
 
-What is no matter of versions (no network, a hash that differs) is not tried again.
+What is no matter of versions (no network, a hash that differs) is not tried again. What runs now, a working
+directory, is not loosened and not taken to another day: its owner can mend it, and is told how.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
     from mlrun.env.interpreters import Interpreter, Probes
     from mlrun.env.values import Asked, Day, Site
@@ -61,12 +62,12 @@ class Failure:
 
 
 def attempts(
-    asked: Asked, site: Site, probes: Probes, reduce: Callable[[], Asked | None]
+    asked: Asked, site: Site, probes: Probes, shrink: Callable[[], Iterator[Asked]]
 ) -> Generator[Attempt, EnvironmentBuildError, None]:
     """The ways in their order; each failure is sent in, and decides about the next.
 
-    `reduce` cuts the list down to what the code imports. Raises EnvironmentBuildError (`no-python`) where
-    there is no Python to begin with.
+    `shrink` gives smaller lists in the place of the one that is asked, the nearest first.
+    Raises EnvironmentBuildError (`no-python`) where there is no Python to begin with.
     """
     choice = first_choice(asked.python, as_of=site.day.as_of, caller=site.caller, probes=probes)
     first = Attempt(asked=asked, day=site.day, choice=choice, adaptations=choice.adaptations)
@@ -80,20 +81,21 @@ def attempts(
         return
     if _pip_may_do(first, error):
         yield _by_pip(first, error)
-    best, cut = first, None
-    if asked.exported and (cut := reduce()):
+    smaller = shrink() if asked.exported or (site.day.as_of and not asked.lock) else iter(())
+    best = first
+    if asked.exported and (cut := next(smaller, None)):
         best = _cut_down(first, cut)
         error = yield from _with_either(best)
     if not asked.lock and _another_python_may_do(error):
         near = neighbours(asked.python, chosen=choice.interpreter, caller=site.caller, probes=probes)
         for interpreter in near:
             yield from _with_either(_on(best, interpreter))
-    if cut is None and not asked.lock and (cut := reduce()):
-        yield from _with_either(_cut_down(first, cut))
     if site.day.as_of:
-        yield _of_now(first)
-        if cut:
-            yield _of_now(_cut_down(first, cut))
+        cuts = [_cut_down(first, cut) for cut in smaller]
+        for cut_down in cuts:
+            yield from _with_either(cut_down)
+        for way in (first, *cuts[:1]):
+            yield _of_now(way)
 
 
 def _with_either(attempt: Attempt) -> Generator[Attempt, EnvironmentBuildError, EnvironmentBuildError]:
@@ -134,7 +136,7 @@ def _cut_down(attempt: Attempt, cut: Asked) -> Attempt:
     return replace(
         attempt,
         asked=cut,
-        turned=f"only what the code imports, {_python(attempt.choice.interpreter)}",
+        turned=f"{cut.adaptations[-1]}, {_python(attempt.choice.interpreter)}",
     )
 
 

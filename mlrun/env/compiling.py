@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _SERVED_BY = re.compile(r"^([\w.-]+)==([^\s;\\]+).*\n(?:\s+--hash.*\n)*\s+# from (\S+)$", re.MULTILINE)
 _FILTERED = re.compile(
-    r"`([\w.-]+)` was filtered by `exclude-newer`(?:(?!was published at)[^\n])*$", re.MULTILINE
+    r"`([\w.-]+)` was filtered by `exclude-newer`(?:(?!published at)[^\n])*$", re.MULTILINE
 )
 _MOST_UNDATED = 30
 

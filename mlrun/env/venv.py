@@ -25,7 +25,7 @@ from mlrun.model import Environment
 from mlrun.value import positional_value, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from mlrun.env.attempts import Attempt
     from mlrun.env.resolution import Resolved
@@ -216,7 +216,7 @@ class _Build:
         started = time.monotonic()
         self._download_python()
         probes = Probes(self.shelf.probes)
-        ways = attempts(self.asked, self._site, probes, self._reduced)
+        ways = attempts(self.asked, self._site, probes, self._smaller)
         failures: list[Failure] = []
         transcript: list[str] = []
         attempt = next(ways)
@@ -275,13 +275,11 @@ class _Build:
             transcript += [f"# {attempt.turned}", *tool.transcript]
             remove_tree(scratch, trash=self.site.cache.trash)
 
-    def _reduced(self) -> Asked | None:
-        """What is asked, cut down to what the code imports."""
-        try:
-            from mlrun.env.reduction import reduced
-        except ImportError:
-            return None
-        return reduced(self.asked, self._site)
+    def _smaller(self) -> Iterator[Asked]:
+        """What is asked, cut down to what the code imports, and loosened."""
+        from mlrun.env.reduction import shrinking
+
+        return shrinking(self.asked, self._site)
 
     def waiting(self, _seconds: float) -> None:
         """Say why nothing happens."""
