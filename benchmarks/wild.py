@@ -155,7 +155,7 @@ def _ran(
 
 def _last_line(said: str) -> str:
     """What a failed program says last is an exception, or near it."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in said.splitlines() if line.strip() and not line.startswith("mlrun: ")]
     errors = [line for line in lines if "Error" in line or "Exception" in line or "error:" in line]
     return (errors or lines or [""])[-1][:200]
 
