@@ -20,8 +20,14 @@ import time
 from typing import TYPE_CHECKING
 
 from mlrun.env.as_of import shown
-from mlrun.env.era import FIRST_STRICT_DAY, version_of_pip
-from mlrun.env.pythons import Choice, first_choice, missing_of_day, neighbours
+from mlrun.env.pythons import (
+    FIRST_STRICT_DAY,
+    Choice,
+    first_choice,
+    missing_of_day,
+    neighbours,
+    version_of_pip,
+)
 from mlrun.env.uv import PUBLISHED_LATER
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace, value

@@ -19,6 +19,7 @@ from mlrun.env.compiling import Compiled
 from mlrun.env.lock import canonical, toml_text
 from mlrun.env.loopback import Loopback, preferred_hash, upstream_for
 from mlrun.env.pip_settings import without_credentials
+from mlrun.env.pythons import FIRST_STRICT_DAY, version_of_pip
 from mlrun.env.uv import BIG_ONLY_AS_WHEELS
 from mlrun.errors import EnvironmentBuildError, ProcessError
 from mlrun.process import capture
@@ -34,15 +35,6 @@ if TYPE_CHECKING:
     from mlrun.env.uv import Uv
     from mlrun.process import Captured
 
-LAST_LENIENT = "24.0"
-"""The last pip that takes versions and requirements from before PEP 440; it needs Python 3.7."""
-
-LAST_FOR_36 = "21.3.1"
-"""The last pip for Python 3.6; it knows the newer wheel tags, as those that came with 3.6 do not."""
-
-FIRST_STRICT_DAY = "2020-11-30"
-"""pip 20.3, which first refused conflicts between requirements: https://pip.pypa.io/en/stable/news/"""
-
 _SECONDS = 420.0
 _FOUND_MISSING = re.compile(r"(?:ModuleNotFoundError|ImportError): No module named '?([A-Za-z_]\w*)")
 _BUILD_TOOLS = {"numpy": "numpy", "Cython": "cython", "scipy": "scipy", "pkgconfig": "pkgconfig"}
@@ -57,11 +49,6 @@ class LocalWheel:
     version: str
     wheel: Path
     entry: str
-
-
-def version_of_pip(interpreter: Interpreter) -> str:
-    """The newest pip that reads what was published before 2020, for this Python."""
-    return LAST_FOR_36 if interpreter.numbers[:2] < (3, 7) else LAST_LENIENT
 
 
 def compile_with_pip(

@@ -1,4 +1,4 @@
-"""Which of the installed Pythons, and which next where that fails.
+"""Which of the installed Pythons, which next where that fails, and which pip is of their day.
 
 What the project names wins. Where it names none, or a range, and packages of a day are wanted, it is the
 newest that had been out for a year on that day: by then most packages had wheels for it.
@@ -6,9 +6,7 @@ newest that had been out for a year on that day: by then most packages had wheel
 
 from __future__ import annotations
 
-import calendar
 import re
-import time
 from typing import TYPE_CHECKING
 
 from mlrun.env.interpreters import choose, fits, installed
@@ -37,11 +35,17 @@ RELEASED = {
 """Days of the first releases, from the release schedules (PEPs 429, 478, 494, 537, 569, 596, 619, 664, 693,
 719 and 745)."""
 
-RIPE_DAYS = 365
-"""How long a Python had to be out for most packages to have wheels for it."""
-
 NEIGHBOURS = 4
 """How many others are tried at most."""
+
+LAST_LENIENT = "24.0"
+"""The last pip that takes versions and requirements from before PEP 440; it needs Python 3.7."""
+
+LAST_FOR_36 = "21.3.1"
+"""The last pip for Python 3.6; it knows the newer wheel tags, as those that came with 3.6 do not."""
+
+FIRST_STRICT_DAY = "2020-11-30"
+"""pip 20.3, which first refused conflicts between requirements: https://pip.pypa.io/en/stable/news/"""
 
 _NOT_YET = "9999-12-31"
 
@@ -91,6 +95,11 @@ def neighbours(
     return in_order[:NEIGHBOURS]
 
 
+def version_of_pip(interpreter: Interpreter) -> str:
+    """The newest pip that reads what was published before 2020, for this Python."""
+    return LAST_FOR_36 if interpreter.numbers[:2] < (3, 7) else LAST_LENIENT
+
+
 def missing_of_day(as_of: str, *, caller: Caller, probes: Probes) -> str | None:
     """The minor version that was usual on that day (`3.7`), where it is not installed."""
     day = _ripe_until(as_of)
@@ -124,9 +133,8 @@ def _ripe(fitting: list[Interpreter], as_of: str) -> Interpreter:
 
 
 def _ripe_until(as_of: str) -> str:
-    """The day before which a Python must have come out to be ripe."""
-    seconds = calendar.timegm(time.strptime(as_of[:10], "%Y-%m-%d"))
-    return time.strftime("%Y-%m-%d", time.gmtime(seconds - RIPE_DAYS * 86400))
+    """The day by which a Python must have come out to be ripe, a year earlier; days compare as text."""
+    return f"{int(as_of[:4]) - 1:04}{as_of[4:10]}"
 
 
 def _key(interpreter: Interpreter) -> tuple[int, int]:
