@@ -365,10 +365,18 @@ def _setup(path: str, directory: Path) -> _Draft:
     draft.gathered.files.append(path)
     draft.gathered.local.append(_project_itself(path))
     beside = directory / posixpath.dirname(path)
-    said = [text] + [read_text(it, shown=it.name) for it in [beside / "setup.cfg"] if it.is_file()]
-    draft.incomplete = not re.search(r"\b(install_requires|pbr|requires-dist)\b", "\n".join(said))
-    draft.incomplete = draft.incomplete and not (beside / "pyproject.toml").is_file()
+    others = [beside / "setup.cfg", beside / "pyproject.toml"]
+    texts = [text, *(read_text(it, shown=it.name) for it in others if it.is_file())]
+    draft.incomplete = not any(_says_dependencies(it) for it in texts)
     return draft
+
+
+def _says_dependencies(text: str) -> bool:
+    """Whether a `setup.py` or what lies beside it names dependencies, or leaves it to a tool to find them."""
+    code = re.sub(r"#.*", "", text)
+    if re.search(r"\bpbr\b", code):
+        return True
+    return re.search(r"\b(install_requires|dependencies)\b\s*[=:](?!\s*(\[\s*\]|\(\s*\)))", code) is not None
 
 
 def _digest_of(text: str) -> str:

@@ -115,7 +115,7 @@ def missing(asked: Asked, directory: Path) -> list[tuple[str, Place]]:
     names = {canonical(name_of(item.text) or "") for item in asked.requirements}
     if "" in names:  # a bare URL may hold anything
         return []
-    there = brought_by(names)
+    there = brought_by(names) | {"pip", "setuptools", "wheel"}
     found = needed(directory, root=top_of(directory))
     return [(name, place) for name, place in found.imported if canonical(name) not in there]
 

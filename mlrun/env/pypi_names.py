@@ -227,7 +227,7 @@ def in_standard_library(requirement: str) -> bool:
 
 def name_of(requirement: str) -> str | None:
     """The distribution that a requirement names; None for a bare URL or path."""
-    match = re.match(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?(?!\S*://|[\w.]*[/\\+:])", requirement)
+    match = re.match(r"[A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?(?!\S*://|[\w.]*([/\\+]|:[/\\]))", requirement)
     return match[0] if match else None
 
 

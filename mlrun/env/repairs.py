@@ -73,7 +73,7 @@ def repaired(text: str, place: Place) -> tuple[str | None, list[Change]]:
             f"`{text}` is no requirement", place=place, hint="`name`, or `name==1.2`", code="bad-requirement"
         )
     found = _left_out(name, place)
-    if found is not None:
+    if found is not None and (found.kind != "platform" or ";" not in tidy):
         return None, [found]
     renamed = _renamed(name, tidy, place, changes)
     return _without_local_version(_for_its_pythons(renamed, place, changes), place, changes), changes
