@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _IN_THE_CONTAINER = (
     '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
-    'if [ "$1" = bash ] && ! command -v bash >/dev/null 2>&1; then shift; set -- sh "$@"; fi; exec "$@"'
+    'if [ "$1" = bash ] && ! command -v bash >/dev/null 2>&1; then shift; set -- sh "$@"; fi; '
 )
 """Before the command: a home for a user whom the image does not know, and `sh` where it has no bash."""
 
@@ -252,6 +252,7 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
     specification = {
         "engine": where.as_json(),
         "create": create,
+        "command_without_init": _command(job, '"$@"; exit $?'),
         "report": str(report_path(visit.run_folder)),
         "bring_back": str(visit.root) if visit.build_image else None,
     }
@@ -261,6 +262,12 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
     variables.pop("MLRUN_RUN_ID", None)
     argv = (sys.executable, "-I", "-m", "mlrun.env.containers.attach", str(_specification(visit)))
     return replace(job, argv=argv, cwd=visit.run_folder, variables=variables)
+
+
+def _command(job: Job, ending: str) -> list[str]:
+    """What the container starts. Its first process should be one that reaps and passes on signals, or a shell
+    that does not become the program: nothing ends a first process that does not ask for it."""
+    return ["sh", "-c", _IN_THE_CONTAINER + ending, "mlrun", *job.argv]
 
 
 def _is_rootless(client: Any) -> bool:
@@ -280,7 +287,7 @@ def settings(environment: Environment, job: Job, visit: Visit, *, is_rootless: b
     resources = visit.resources
     found: options.Settings = {
         "image": environment.image.id,
-        "command": ["sh", "-c", _IN_THE_CONTAINER, "mlrun", *job.argv],
+        "command": _command(job, 'exec "$@"'),
         "name": name_of(visit),
         "labels": {leftovers.RUN: visit.run_id, **leftovers.labels(RunPaths(visit.run_folder).alive)},
         "environment": {"PYTHONUNBUFFERED": "1", **dict(environment.variables), **dict(visit.variables)},

@@ -60,34 +60,52 @@ def main(specification: str) -> int:
 
 
 def _run(spec: dict[str, Any], report: dict[str, Any]) -> int:
+    """With an init process, unless the engine lacks the program for it."""
+    where = Address.from_json(spec["engine"])
+    client = connect(where)
+    with _Signals() as signals:
+        try:
+            return _run_once(client, where, spec, report, signals)
+        except MlrunError as error:
+            if error.code != "no-init":
+                raise
+        spec["create"] |= {"init": False, "command": spec["command_without_init"]}
+        return _run_once(client, where, spec, report, signals)
+
+
+def _run_once(
+    client: Any, where: Address, spec: dict[str, Any], report: dict[str, Any], signals: _Signals
+) -> int:
     """Ended by an exception or not, the container goes; the parent removes it too, should we be killed."""
     from docker.errors import DockerException
 
-    where = Address.from_json(spec["engine"])
-    client = connect(where)
     container, doing = None, "create the container"
     try:
-        with _Signals() as signals:
-            container = client.containers.create(
-                **_arguments(spec["create"]), tty=_has_terminal(), stdin_open=_has_input()
-            )
-            session = _Session(client, container, where, spec["report"], report)
-            doing = "start the container"
-            session.start(signals)
-            doing = "run the container"
-            code = session.carry()
-            if spec.get("bring_back"):
-                from mlrun.env.containers.copied import bring_back
-
-                doing = "copy what the program made out of the container"
-                bring_back(client, container.id, Path(spec["bring_back"]))
-            return code
+        container = client.containers.create(
+            **_arguments(spec["create"]), tty=_has_terminal(), stdin_open=_has_input()
+        )
+        session = _Session(client, container, where, spec["report"], report)
+        doing = "start the container"
+        session.start(signals)
+        doing = "run the container"
+        code = session.carry()
+        doing = "copy what the program made out of the container"
+        _bring_back(client, container, spec.get("bring_back"))
     except (DockerException, OSError) as error:
         raise refused(error, doing) from error
+    else:
+        return code
     finally:
         if container is not None:
             with contextlib.suppress(DockerException, OSError):
                 container.remove(force=True, v=True)
+
+
+def _bring_back(client: Any, container: Any, root: str | None) -> None:
+    if root is not None:
+        from mlrun.env.containers.copied import bring_back
+
+        bring_back(client, container.id, Path(root))
 
 
 def _arguments(create: dict[str, Any]) -> dict[str, Any]:

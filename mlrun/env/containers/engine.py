@@ -215,6 +215,12 @@ def status_of(error: Exception) -> int | None:
 
 _REFUSALS: tuple[tuple[str, str, str, str | None], ...] = (
     (
+        r"container-init binary not found|docker-init\W.*(?:not found|no such file)",
+        "no-init",
+        "the container engine lacks its init program",
+        "install `tini` (Docker) or `catatonit` (Podman)",
+    ),
+    (
         r"could not select device driver|nvidia-container|no known GPU vendor|unresolvable CDI devices?",
         "no-gpu-driver",
         "the container engine has no driver for GPUs",
@@ -237,6 +243,12 @@ _REFUSALS: tuple[tuple[str, str, str, str | None], ...] = (
         "mount-failed",
         "the container engine does not see a folder that is to be mounted",
         "is it on another machine (DOCKER_HOST)? `--build-image` copies the project instead of mounting it",
+    ),
+    (
+        r"error setting rlimit",
+        "bad-limits",
+        "the engine's own limits are above this machine's",
+        "set them lower: `-A ulimit=nofile=1024:1024 -A ulimit=nproc=1024:1024`",
     ),
     (r"port is already allocated|address already in use", "port-taken", "a port is taken already", None),
     (r"network .* not found", "no-network", "there is no such network", "`docker network ls` lists them"),
