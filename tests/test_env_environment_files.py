@@ -155,6 +155,7 @@ def test_pip_sections_come_in_many_shapes(tmp_path: Path, text: str) -> None:
 def test_a_pip_section_takes_all_that_a_requirement_file_takes(tmp_path: Path) -> None:
     (tmp_path / "reqs.txt").write_text("tqdm\n")
     (tmp_path / "limits.txt").write_text("idna<4\n")
+    (tmp_path / "setup.py").touch()
     lines = (
         *("-r reqs.txt", "-c limits.txt", "-e .", "--extra-index-url https://host/simple", "six  # why"),
         *("git+https://host/x.git@main#egg=x", "https://host/y-1.0-py3-none-any.whl"),
@@ -268,7 +269,7 @@ def test_what_the_file_says_is_kept_for_a_real_conda(tmp_path: Path) -> None:
 def test_a_translation_says_what_it_changed(tmp_path: Path) -> None:
     text = dependencies(
         *("python=3.8", "pip", "pytorch=1.7", "cudatoolkit=10.2", "py-opencv", "numpy=1.19"),
-        *("libgcc-ng", "some-odd-thing", "pywin32", "conda-build"),
+        *("libpng", "some-odd-thing", "pywin32", "conda-build"),
     )
     asked = read(tmp_path, text)
     assert asked.summary == "conda.yaml: 4 requirements, Python 3.8 (conda packages from PyPI)"
@@ -276,7 +277,7 @@ def test_a_translation_says_what_it_changed(tmp_path: Path) -> None:
         "conda.yaml: conda packages are installed from PyPI",
         "conda packages under their PyPI names: pytorch → torch, py-opencv → opencv-python-headless",
         "conda packages assumed to have the same name on PyPI: some-odd-thing",
-        "conda packages left out, since wheels, Python or the system bring them along: cudatoolkit, libgcc-ng",
+        "conda packages left out, since wheels, Python or the system bring them along: cudatoolkit, libpng",
         "conda packages left out, being for another system: pywin32",
         "conda packages left out, being conda's own tools: conda-build",
     )

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from mlrun.digest import TAG, hex_of
 from mlrun.env.values import Collected, Entry
 from mlrun.errors import UsageError
-from mlrun.files import Cache, locked, remove_tree, write_atomic
+from mlrun.files import Cache, is_locked, locked, remove_tree, write_atomic
 from mlrun.model import Digest, Finding, Package
 from mlrun.value import positional_value, value
 
@@ -276,6 +276,7 @@ def collect_garbage(cache: Cache, *, keep_days: float, now: float, keep: frozens
         count += 1
     _forget_unanswered(cache)
     _remove_stale_scratch(cache, now)
+    _remove_unfinished(cache)
     return Collected(count, size)
 
 
@@ -339,6 +340,21 @@ def _forget_unanswered(cache: Cache) -> None:
         key = _read_json(file).get("key")
         if not isinstance(key, str) or not shelf.location(Digest(key)).exists():
             file.unlink(missing_ok=True)
+
+
+def _remove_unfinished(cache: Cache) -> None:
+    """Conda prefixes, which are built where they stay, that nobody builds any more."""
+    with contextlib.suppress(FileNotFoundError):
+        for entry in os.listdir(cache.environments):
+            location = cache.environments / entry
+            if not _FOLDER.fullmatch(entry) or (location / ".complete").exists():
+                continue
+            lock = Shelf(cache).build_lock(_key_of(location))
+            if is_locked(lock):
+                continue
+            with locked(lock):
+                if not (location / ".complete").exists():
+                    remove_tree(location, trash=cache.trash)
 
 
 def _remove_stale_scratch(cache: Cache, now: float) -> None:
