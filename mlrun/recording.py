@@ -129,7 +129,7 @@ def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) 
         ),
         parameters=prepared.shown_parameters,
         environment=EnvironmentFacts(kind=prepared.asked.kind, asked=prepared.asked.summary),
-        env_vars=_variables_to_record(spec, caller),
+        env_vars=_variables_to_record(spec, prepared.asked, caller),
         host=host.describe(),
         ci=ci,
         trigger="run" if parent else "ci" if ci else "cli",
@@ -177,14 +177,23 @@ def _keep(root: Path, path: str, store: Store) -> StoredFile | None:
     return StoredFile(path=path, mode=mode, digest=its_digest, size=status.st_size, stored=small)
 
 
-def _variables_to_record(spec: RunSpec, caller: Caller) -> tuple[tuple[str, str | None], ...]:
-    """The names of all variables the program gets; values only of declared ones that hold no secret."""
+def _variables_to_record(
+    spec: RunSpec, asked: Asked, caller: Caller
+) -> tuple[tuple[str, str | None], ...]:
+    """The names of all variables the program gets; values only of declared ones that hold no secret.
+
+    A container gets none of the caller's but those that the project names.
+    """
     secrets = [parameter.text for parameter in spec.parameters if parameter.secret and parameter.text]
+    of_container = asked.container.variables if asked.container else ()
+    inherited = caller.variables if asked.kind != "docker" else dict(of_container)
     declared: dict[str, str | None] = {}
-    for name, text in spec.variables:
+    for name, text in (*of_container, *spec.variables):
+        if text is None:
+            continue
         hidden = _SECRET_NAME.search(name) or any(secret in text for secret in secrets)
         declared[name] = None if hidden else source.without_credentials(text)
-    return tuple((name, declared.get(name)) for name in sorted({*caller.variables, *declared}))
+    return tuple((name, declared.get(name)) for name in sorted({*inherited, *declared}))
 
 
 # --- between ------------------------------------------------------------------------------------------
