@@ -177,9 +177,7 @@ def _keep(root: Path, path: str, store: Store) -> StoredFile | None:
     return StoredFile(path=path, mode=mode, digest=its_digest, size=status.st_size, stored=small)
 
 
-def _variables_to_record(
-    spec: RunSpec, asked: Asked, caller: Caller
-) -> tuple[tuple[str, str | None], ...]:
+def _variables_to_record(spec: RunSpec, asked: Asked, caller: Caller) -> tuple[tuple[str, str | None], ...]:
     """The names of all variables the program gets; values only of declared ones that hold no secret.
 
     A container gets none of the caller's but those that the project names.
