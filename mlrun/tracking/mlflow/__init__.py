@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.model import Environment
+    from mlrun.tracking.mlflow.http import Server
     from mlrun.tracking.mlflow.values import Endpoint, Reported, RunIdentity
 
-__all__ = ["collect", "serve", "wanted"]
+__all__ = ["collect", "named_ports", "serve", "wanted"]
 
 _CLIENTS = {"mlflow", "mlflow-skinny", "mlflow-tracing"}
 _ELSEWHERE = ("MLFLOW_TRACKING_URI", "DATABRICKS_RUNTIME_VERSION")
@@ -101,13 +102,20 @@ def collect(folder: Path) -> Reported:
     return collected(folder)
 
 
+def named_ports(directory: Path) -> tuple[int, ...]:
+    """Ports of loopback at which the files of a project expect a tracking server: what `serve` calls `also`.
+
+    `mlflow.set_tracking_uri("http://localhost:5000")` is committed in many a project, and nothing listens
+    there. None where the files start such a server themselves.
+    """
+    from mlrun.tracking.mlflow.surroundings import named_ports as named
+
+    return named(directory)
+
+
 def _listens(server: Server, port: int) -> bool:
     try:
         server.listen("127.0.0.1", port)
     except (OSError, OverflowError):
         return False
     return True
-
-
-if TYPE_CHECKING:
-    from mlrun.tracking.mlflow.http import Server

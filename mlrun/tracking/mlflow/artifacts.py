@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 _PIECE = 1 << 20  # bytes
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_OURS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EACCES,
+}  # fmt: skip
+"""What is wrong with our disk, not with a path."""
 _PARTIAL = ".mlrun-upload-"
 
 
@@ -135,6 +139,6 @@ def _told(path: tuple[str, ...]) -> Iterator[None]:
     except FileNotFoundError:
         raise missing(f"No such artifact: '{'/'.join(path)}'") from None
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.EROFS}:
+        if error.errno in _OURS:
             raise
         raise invalid(f"Invalid path: {'/'.join(path)[:200]!r}: {error.strerror}") from None

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",  # since 3.2 clients report to their vendor
@@ -51,3 +53,38 @@ def credentials(variables: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
         password or section.get("mlflow_tracking_password"),
     )
     return ((pair[0], pair[1]),) if pair[0] and pair[1] else ()
+
+
+_ADDRESS = re.compile(rb"http://(?:localhost|127\.0\.0\.1|0\.0\.0\.0):(\d{4,5})\b")
+_TEXTS = (".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".sh", ".env", "mlproject")
+_MOST, _LARGEST = 2000, 1 << 20  # files, bytes of one
+
+
+def named_ports(directory: Path) -> tuple[int, ...]:
+    """Ports of loopback at which a project's files expect a tracking server that they don't start."""
+    found: set[int] = set()
+    for text in _texts(directory):
+        if b"mlflow server" in text or b"mlflow ui" in text:
+            return ()
+        if b"mlflow" in text.lower():
+            found |= {int(port) for port in _ADDRESS.findall(text)}
+    return tuple(sorted(port for port in found if 1024 <= port < 1 << 16))
+
+
+def _texts(directory: Path) -> Iterator[bytes]:
+    read = 0
+    for base, folders, names in os.walk(directory):
+        folders[:] = [
+            name for name in folders if not name.startswith(".") and name not in {"mlruns", "node_modules"}
+        ]
+        for name in names:
+            path = os.path.join(base, name)
+            if name.lower().endswith(_TEXTS) and os.path.isfile(path) and os.path.getsize(path) <= _LARGEST:
+                read += 1
+                if read > _MOST:
+                    return
+                try:
+                    with open(path, "rb") as file:
+                        yield file.read()
+                except OSError:
+                    continue
