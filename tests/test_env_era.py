@@ -203,15 +203,29 @@ def test_a_lock_is_of_its_own_day(bench: Bench) -> None:
 
 
 def test_all_that_was_tried_is_told_first_cause_first(bench: Bench) -> None:
-    bench.write("requirements.txt", "alpha\nnot-there\n")
+    bench.write("requirements.txt", "alpha<1\n")
     error = bench.failure()
-    assert error.message == "cannot resolve the environment: there is no package `not-there` in the index"
+    assert (
+        error.message
+        == "cannot resolve the environment: only alpha==1.0 is available and you require alpha<1"
+    )
     assert error.code == "cannot-resolve"
     tried = error.details[error.details.index("tried, in this order:") + 1 : -1]
     assert [line.split(":")[0].strip().split(",")[0] for line in tried] == ["uv", "packages of now"]
+    assert error.hint == "`--as-of DATE` takes the packages of another day"
     log = Path(error.details[-1].removeprefix("the whole log: "))
     assert log.read_text().count("# ") >= 2
     assert list(bench.cache.temporary.iterdir()) == []
+
+
+def test_a_package_that_no_index_has_is_not_looked_for_on_other_days(bench: Bench) -> None:
+    bench.write("requirements.txt", "alpha\nnot-there\n")
+    error = bench.failure()
+    assert error.message == "cannot resolve the environment: there is no package `not-there` in the index"
+    assert (
+        error.hint == "correct its name, or name an index that has it: `PIP_EXTRA_INDEX_URL=URL mlrun run …`"
+    )
+    assert not [line for line in bench.narrator.lines if "trying" in line]
 
 
 def test_what_runs_now_is_not_taken_back_in_time_but_told_how(bench: Bench) -> None:
@@ -228,6 +242,37 @@ def test_an_index_that_is_not_there_is_no_reason_to_try_other_versions(bench: Be
     bench.extra = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "UV_HTTP_RETRIES": "0"}
     assert bench.failure().code == "no-network"
     assert not [line for line in bench.narrator.lines if "trying" in line]
+
+
+# --- other Pythons ------------------------------------------------------------------------------------
+
+
+def test_where_no_python_is_named_its_neighbours_are_tried(bench: Bench) -> None:
+    bench.extra = {"PYENV_ROOT": VARIABLES.get("PYENV_ROOT", str(Path.home() / ".pyenv"))}
+    first = bench.ensure().python
+    assert first is not None
+    minor = int(first.split(".")[1])
+    found = [each.numbers[1] for each in installed(bench.caller, Probes(bench.root / "probes"))]
+    if max(found) == minor:
+        pytest.skip("there is no newer Python")
+    bench.index.requires_python["beta-1.0-py3-none-any.whl"] = f">=3.{minor + 1}"
+    bench.wheel("beta", "1.0", BEFORE)
+    bench.write("requirements.txt", "alpha\nbeta\n")
+    environment = bench.ensure()
+    assert held(environment)["beta"] == "1.0"
+    assert environment.python is not None
+    assert int(environment.python.split(".")[1]) > minor
+    assert f"Python {environment.python}, since with {first} there was no way" in environment.adaptations
+
+
+def test_a_python_that_is_named_is_kept(bench: Bench) -> None:
+    bench.index.requires_python["beta-1.0-py3-none-any.whl"] = (
+        f">={sys.version_info[0]}.{sys.version_info[1] + 1}"
+    )
+    bench.wheel("beta", "1.0", BEFORE)
+    bench.write("requirements.txt", "alpha\nbeta\n")
+    bench.write(".python-version", f"{MINOR}\n")
+    assert "Python" in bench.failure().message
 
 
 # --- pip of the day -----------------------------------------------------------------------------------

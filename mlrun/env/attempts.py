@@ -1,7 +1,8 @@
 """In which order an environment is tried, and when the next way is worth a try.
 
     1. what is asked, by uv, with the Python that is named or was usual on that day
-    2. by a pip of that day, where uv is stricter than what was published then, or cannot build it
+    2. by a pip of that day, where uv is stricter than what was published then, or cannot build it;
+       without a day, what does not build is built with older tools
     3. the list cut down to what the code imports, where it is the export of a whole machine
     4. other Pythons, the nearest first, where the project names none
     5. for what is of a day: the list cut down to what the code imports, then with fewer and looser pins
@@ -28,7 +29,7 @@ from mlrun.env.pythons import (
     neighbours,
     version_of_pip,
 )
-from mlrun.env.uv import PUBLISHED_LATER
+from mlrun.env.uv import NO_SUCH_PACKAGE, PUBLISHED_LATER
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace, value
 
@@ -41,20 +42,29 @@ if TYPE_CHECKING:
 PATIENCE = 600.0
 """Seconds after which no other way is begun."""
 
+OLD_TOOLS = ("setuptools<58", "cython<3", "numpy<2")
+"""Before `use_2to3` went, and before what set-up scripts of old were not written for:
+https://setuptools.pypa.io/en/stable/history.html and https://cython.readthedocs.io/en/latest/src/changes.html"""
+
 _FINAL = frozenset({"no-network", "no-uv", "hash-mismatch", "bad-lock", "no-python", "tool-timeout"})
 _LATER_DAYS = 3
+_BY_CONDA = "`--env-manager conda`, where conda or micromamba is installed"
 _OLD_DAYS = 180
 _QUOTED = 6
 
 
 @value
 class Attempt:
-    """One way to an environment; `turned` names it to a person."""
+    """One way to an environment, by uv or a `pip` of its day; `turned` names it to a person.
+
+    With `old_tools`, `OLD_TOOLS` build what has no wheel.
+    """
 
     asked: Asked
     day: Day
     choice: Choice
     pip: bool = False
+    old_tools: bool = False
     turned: str = ""
     adaptations: tuple[str, ...] = ()
 
@@ -78,15 +88,9 @@ def attempts(
     choice = first_choice(asked.python, as_of=site.day.as_of, caller=site.caller, probes=probes)
     first = Attempt(asked=asked, day=site.day, choice=choice, adaptations=choice.adaptations)
     first = replace(first, turned=f"uv, {_python(choice.interpreter)}")
-    error = yield first
-    for _ in range(_LATER_DAYS):
-        if later := PUBLISHED_LATER.search(_text(error)):
-            first = _later(first, *later.groups())
-            error = yield first
+    first, error = yield from _as_asked(first)
     if error.code in _FINAL:
         return
-    if _pip_may_do(first, error):
-        yield _by_pip(first, error)
     smaller = shrink() if asked.exported or (site.day.as_of and not asked.lock) else iter(())
     best = first
     if asked.exported and (cut := next(smaller, None)):
@@ -97,9 +101,33 @@ def attempts(
         for interpreter in near:
             yield from _with_either(_on(best, interpreter))
     if site.day.as_of:
-        cuts = [_cut_down(first, cut) for cut in smaller]
-        for cut_down in cuts:
-            yield from _with_either(cut_down)
+        yield from _otherwise(first, list(smaller), error)
+
+
+def _as_asked(
+    first: Attempt,
+) -> Generator[Attempt, EnvironmentBuildError, tuple[Attempt, EnvironmentBuildError]]:
+    """What is asked, with this Python, by all tools; the way that the others start from, and why it failed."""
+    error = yield first
+    for _ in range(_LATER_DAYS):
+        if later := PUBLISHED_LATER.search(_text(error)):
+            first = _later(first, *later.groups())
+            error = yield first
+    if _pip_may_do(first, error):
+        yield _by_pip(first, error)
+    elif error.code == "cannot-build-package":
+        yield _with_old_tools(first)
+    return first, error
+
+
+def _otherwise(
+    first: Attempt, smaller: list[Asked], error: EnvironmentBuildError
+) -> Generator[Attempt, EnvironmentBuildError, None]:
+    """Less than what is asked, and packages of now."""
+    cuts = [_cut_down(first, cut) for cut in smaller]
+    for cut_down in cuts:
+        yield from _with_either(cut_down)
+    if not _is_unknown(error):
         for way in (first, *cuts[:1]):
             yield _of_now(way)
 
@@ -122,6 +150,16 @@ def _by_pip(attempt: Attempt, error: EnvironmentBuildError) -> Attempt:
         pip=True,
         turned=f"{pip} as of that day, {_python(attempt.choice.interpreter)}",
         adaptations=(*attempt.adaptations, text),
+    )
+
+
+def _with_old_tools(attempt: Attempt) -> Attempt:
+    tools = ", ".join(OLD_TOOLS)
+    return replace(
+        attempt,
+        old_tools=True,
+        turned=f"building with {tools}",
+        adaptations=(*attempt.adaptations, f"what has no wheel was built with {tools}"),
     )
 
 
@@ -174,7 +212,7 @@ def _pip_may_do(attempt: Attempt, error: EnvironmentBuildError) -> bool:
     """pip reads older metadata, builds with older tools, and let conflicts be."""
     if attempt.asked.lock:
         return error.code == "cannot-build-package"
-    if attempt.day.as_of is None or error.code in _FINAL:
+    if attempt.day.as_of is None or error.code in _FINAL or _is_unknown(error):
         return False
     text = _text(error)
     if error.code == "cannot-build-package" or "invalid metadata" in text:
@@ -188,6 +226,11 @@ def _another_python_may_do(error: EnvironmentBuildError) -> bool:
     if error.code == "cannot-build-package":
         return True
     return error.code == "cannot-resolve" and bool(re.search(r"[Pp]ython|wheel|metadata", _text(error)))
+
+
+def _is_unknown(error: EnvironmentBuildError) -> bool:
+    """Whether a package is in no index on any day."""
+    return NO_SUCH_PACKAGE in error.message
 
 
 def _text(error: EnvironmentBuildError) -> str:
@@ -221,17 +264,27 @@ def _next_thing(failures: Sequence[Failure], asked: Asked, site: Site, probes: P
     if error.code in _FINAL:
         return error.hint
     as_of = site.day.as_of
+    if _is_unknown(error):
+        return (
+            "correct its name, or name an index that has it: `PIP_EXTRA_INDEX_URL=URL mlrun run …`"
+            if not _is_of_conda(asked)
+            else _BY_CONDA
+        )
     if as_of is None and (day := _likely_day(asked, site)):
         return f"`--as-of {day}` takes the packages of that day"
     if as_of is not None and asked.python is None:
         absent = missing_of_day(as_of, caller=site.caller, probes=probes)
         if absent:
             return f"`uv python install {absent}`, the Python of that day"
-    if asked.conda is not None or any("conda" in name for name in asked.files):
-        return "`--env-manager conda`, where conda or micromamba is installed"
+    if _is_of_conda(asked):
+        return _BY_CONDA
     if as_of is not None and site.day.why == "the commit's date" and error.hint is None:
         return "`--as-of DATE` takes the packages of another day"
     return error.hint
+
+
+def _is_of_conda(asked: Asked) -> bool:
+    return asked.conda is not None or any("conda" in name for name in asked.files)
 
 
 def _likely_day(asked: Asked, site: Site) -> str | None:

@@ -13,6 +13,7 @@ from mlrun.process import capture
 from mlrun.value import draft, field
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from mlrun.env.values import Asked, Site
@@ -70,6 +71,12 @@ class Uv:
         if said.exit_code != 0:
             raise self.explained(doing, said)
         return said
+
+    def constrain_builds(self, lines: Sequence[str], scratch: Path) -> None:
+        """Let nothing newer build what has no wheel; `scratch` is a folder for the list."""
+        limits = scratch / "build-constraints.txt"
+        limits.write_text("".join(f"{line}\n" for line in lines), "utf-8")
+        self.variables["UV_BUILD_CONSTRAINT"] = str(limits)
 
     def explained(self, doing: str, said: Captured) -> EnvironmentBuildError:
         """The error that its output amounts to."""
@@ -149,6 +156,8 @@ PUBLISHED_LATER = re.compile(
 )
 """A version that is asked for and came out after the day: name, version, UTC text without its `Z`."""
 
+NO_SUCH_PACKAGE = "there is no package"
+
 _UNSOLVED = (
     (PUBLISHED_LATER, "`{0}=={1}` came out at {2}, after that day"),
     (re.compile(r"(\S+) has no usable wheels"), "`{0}` has no wheel for this Python"),
@@ -156,7 +165,7 @@ _UNSOLVED = (
      "`{0}` has metadata that uv does not take: `{1}`"),
     (re.compile(r"(\S+) has invalid metadata"), "`{0}` has metadata that uv does not take"),
     (re.compile(r"does not satisfy (Python\S+) and (?:all of:\s+)?(\S+)"), "`{1}` needs {0}"),
-    (re.compile(r"Because (\S+) was not found in the [\w ]+"), "there is no package `{0}` in the index"),
+    (re.compile(r"Because (\S+) was not found in the [\w ]+"), NO_SUCH_PACKAGE + " `{0}` in the index"),
 )  # fmt: skip
 """What uv's proofs start from, in few words; the first that matches is told."""
 

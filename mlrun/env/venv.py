@@ -261,12 +261,15 @@ class _Build:
     def _tried(self, attempt: Attempt, transcript: list[str]) -> Environment:
         """One way, to its end. Raises EnvironmentBuildError."""
         from mlrun.env import resolution, uv
+        from mlrun.env.attempts import OLD_TOOLS
 
         site = replace(self._site, day=attempt.day)
         tool = uv.prepare(attempt.asked, site)
         scratch = self.shelf.scratch(self.request)
         try:
             scratch.mkdir(parents=True, mode=0o700)
+            if attempt.old_tools:
+                tool.constrain_builds(OLD_TOOLS, scratch)
             self.narrator.progress("resolving", None)
             interpreter = attempt.choice.interpreter
             resolved = resolution.resolve(attempt.asked, site, tool, interpreter, scratch, pip=attempt.pip)
