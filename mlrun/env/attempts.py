@@ -107,7 +107,7 @@ def attempts(
 def _as_asked(
     first: Attempt,
 ) -> Generator[Attempt, EnvironmentBuildError, tuple[Attempt, EnvironmentBuildError]]:
-    """What is asked, with this Python, by all tools; the way that the others start from, and why it failed."""
+    """What is asked, with this Python, by all tools; where the other ways start from, and why it failed."""
     error = yield first
     for _ in range(_LATER_DAYS):
         if later := PUBLISHED_LATER.search(_text(error)):
@@ -272,7 +272,7 @@ def _next_thing(failures: Sequence[Failure], asked: Asked, site: Site, probes: P
         )
     if as_of is None and (day := _likely_day(asked, site)):
         return f"`--as-of {day}` takes the packages of that day"
-    if as_of is not None and asked.python is None:
+    if as_of is not None and asked.python is None and _another_python_may_do(error):
         absent = missing_of_day(as_of, caller=site.caller, probes=probes)
         if absent:
             return f"`uv python install {absent}`, the Python of that day"
