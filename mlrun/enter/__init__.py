@@ -83,7 +83,8 @@ def enter(entry: Entry, desk: Desk) -> int:
 
 
 def _described(inside: Inside) -> str:
-    return f"{summary.environment_line(inside.environment)}, in {inside.directory}"
+    environment = summary.environment_line(inside.environment).removesuffix(", reused")
+    return f"{environment}, in {inside.directory}"
 
 
 # --- the place ----------------------------------------------------------------------------------------
