@@ -363,6 +363,9 @@ class TestInTheContainer:
         its_own = {"PATH", "HOME", "HOSTNAME", "PWD", "SHLVL", "_"}
         told = {name for name in variables if not name.startswith("MLFLOW_") and name != "DO_NOT_TRACK"}
         assert told == ours | its_own
+        recorded = shell.show()["env_vars"]
+        assert (recorded["NEW"], recorded["COPIED"]) == ("n v", None)
+        assert set(recorded) == {"COPIED", "NEW", "ODD", "EMPTY", "MODE"}
 
     def test_all_missing_variables_are_named_before_the_start(
         self, shell: Shell, project: Path, base: str
@@ -453,14 +456,38 @@ class TestInTheContainer:
     def test_a_terminal_reaches_the_program(self, shell: Shell, project: Path, base: str) -> None:
         script(
             project,
-            "import os, sys\nprint(all(os.isatty(n) for n in range(3)), os.get_terminal_size().columns)\n"
+            "import os, sys, time\n"
+            "while os.get_terminal_size().columns != 77: time.sleep(0.01)\n"
+            "print(all(os.isatty(n) for n in range(3)), os.get_terminal_size().columns)\n"
             "print('you said', input())\n",
         )
-        write(project, base, "sleep 0.3; python program.py")
+        write(project, base, "python program.py", more="    timeout: 30s\n")
         shown = _in_terminal(shell, ["run", "."], columns=77, keys=b"hello\r")
         assert "True 77\r\n" in shown
+        assert shown.count("hello") == 2  # what was typed, and what was said to it: one terminal echoes
         assert "you said hello\r\n" in shown
         assert shell.mlrun("logs").stdout.count("\r") == 0
+
+    def test_ctrl_c_in_a_terminal(self, shell: Shell, project: Path, base: str) -> None:
+        script(project, "import time\nprint('True ', flush=True)\ntime.sleep(60)\n")
+        write(project, base, "python program.py && echo never")
+        shown = _in_terminal(shell, ["run", "."], columns=80, keys=b"\x03")
+        assert "KeyboardInterrupt" in shown
+        assert "\r\nnever" not in shown
+        record = shell.show()
+        assert (record["status"], record["signal"]) == ("killed", "SIGINT")
+
+    def test_links_out_of_the_project_are_said(
+        self, shell: Shell, project: Path, base: str, tmp_path: Path
+    ) -> None:
+        (tmp_path / "far").mkdir()
+        (project / "data").symlink_to(tmp_path / "far")
+        (project / "own").symlink_to("MLproject")
+        write(project, base, "ls data/")
+        done = shell.mlrun("run", ".")
+        assert done.returncode != 0
+        assert f"`data` leads to {tmp_path / 'far'}, which the container does not see" in done.stderr
+        assert "`own`" not in done.stderr
 
 
 def _in_terminal(shell: Shell, arguments: list[str], *, columns: int, keys: bytes) -> str:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlrun import digest
@@ -21,8 +22,7 @@ from mlrun.model import Environment, Finding, Job, Usage
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from mlrun.env.containers.volumes import Volume
     from mlrun.env.values import Site, Visit
     from mlrun.model import Digest, EnvironmentRequest, Image, Narrator, Outcome
 
@@ -100,8 +100,30 @@ def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> En
         image=image,
         reused=made.reused,
         build_seconds=0.0 if made.reused else time.monotonic() - started,
-        findings=tuple(Finding(level="warning", code="container", message=text) for text in said),
+        findings=(
+            *(Finding(level="warning", code="container", message=text) for text in said),
+            *_links_out(site, kept),
+        ),
     )
+
+
+def _links_out(site: Site, mounted: tuple[Volume, ...]) -> tuple[Finding, ...]:
+    """Links at the project's top that lead nowhere in a container, which sees the checkout and its volumes.
+
+    They are not followed for the project: a link in a stranger's project may lead anywhere.
+    """
+    found = []
+    for name in sorted(os.listdir(site.directory)):
+        path = site.directory / name
+        if not path.is_symlink() or not path.exists():
+            continue
+        target = Path(os.path.normpath(site.directory / os.readlink(path)))
+        seen = (site.directory, *(Path(volume.target) for volume in mounted))
+        if not any(place in (target, *target.parents) for place in seen):
+            message = f"`{name}` leads to {target}, which the container does not see unless it is mounted"
+            hint = f"`-A volume={target}:{target}`, or `volumes` in `docker_env`"
+            found.append(Finding(level="warning", code="link-out", message=message, hint=hint))
+    return tuple(found)
 
 
 def _key_of(image: Image) -> Digest:

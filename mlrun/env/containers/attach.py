@@ -39,6 +39,7 @@ _CHUNK = 1 << 16
 _HEADER = struct.Struct(">BxxxL")  # of a frame: which stream, how many bytes (docker's attach protocol)
 _FIRST_LOOK, _LAST_LOOK = 0.05, 1.0  # seconds between two looks at what the container uses
 _ORPHAN_LOOK = 0.5
+_TRIES_TO_RESIZE = 8
 
 
 def main(specification: str) -> int:
@@ -157,7 +158,7 @@ class _Session:
         self._in_background(self._watch)
         if self._terminal:
             _make_raw()
-            self._resize()
+            self._in_background(self._resize)
         if stdin:
             self._in_background(self._feed)
 
@@ -202,11 +203,19 @@ class _Session:
                 _signal_all(client, self._container.id, number)
 
     def _resize(self) -> None:
+        """Pass our terminal's size on; just after the start the engine may not be ready to take it."""
         from docker.errors import DockerException
 
-        with contextlib.suppress(DockerException, termios.error, OSError):
-            rows, columns = termios.tcgetwinsize(1)
-            self._client.api.resize(self._container.id, rows, columns)
+        client = connect(self._where)
+        for attempt in range(_TRIES_TO_RESIZE):
+            try:
+                rows, columns = termios.tcgetwinsize(1)
+                client.api.resize(self._container.id, rows, columns)
+            except (DockerException, termios.error, OSError):
+                if self._over.wait(0.01 * 2**attempt):
+                    return
+            else:
+                return
 
     # --- what it costs
 
