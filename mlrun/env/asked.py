@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from mlrun.env.inference import MLFLOWS_OWN, candidates
 from mlrun.env.pypi_names import OF_OTHERS, canonical, name_of
-from mlrun.env.repairs import sentences, without_conflicts
 from mlrun.env.requirements import Gathered, add_item, read_file, read_text
 from mlrun.env.values import Asked, CondaAsked, LocalProject, Requirement
 from mlrun.env.versions import normal_python
@@ -472,7 +471,7 @@ def _finished(draft: _Draft, directory: Path, *, shown: str) -> Asked:
         draft.python, draft.python_from = gathered.python, shown
     if draft.python is None:
         _python_beside(draft, directory)
-    gathered.requirements, twice = without_conflicts(gathered.requirements)
+    said = _mended(gathered)
     asked = Asked(
         kind="venv",
         summary="",
@@ -487,12 +486,23 @@ def _finished(draft: _Draft, directory: Path, *, shown: str) -> Asked:
         manifest=draft.manifest,
         files=tuple(dict.fromkeys(gathered.files)),
         findings=tuple(gathered.findings),
-        adaptations=(*draft.adaptations, *gathered.adaptations, *sentences([*gathered.changes, *twice])),
+        adaptations=(*draft.adaptations, *gathered.adaptations, *said),
         exported=draft.exported or _looks_exported(gathered.requirements),
         conda=draft.conda,
         content=draft.content,
     )
     return replace(asked, summary=f"{shown}: {_contents(asked, draft.count)}")
+
+
+def _mended(gathered: Gathered) -> tuple[str, ...]:
+    """What is to be said of lines that could not stand as they are."""
+    names = [name_of(item.text) for item in gathered.requirements]
+    if not gathered.changes and len(set(names)) == len(names):
+        return ()
+    from mlrun.env.repairs import sentences, without_conflicts
+
+    gathered.requirements, twice = without_conflicts(gathered.requirements)
+    return sentences([*gathered.changes, *twice])
 
 
 def _looks_exported(requirements: list[Requirement]) -> bool:

@@ -13,7 +13,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun.env.pypi_names import brought_by, canonical, distribution_of, is_known, name_of
+from mlrun.env.module_names import brought_by, distribution_of, is_known
+from mlrun.env.pypi_names import canonical, name_of
 from mlrun.model import Place
 from mlrun.value import draft, field, value
 

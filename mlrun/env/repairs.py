@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Literal
 
 from mlrun.env.pypi_names import (
+    BACKPORTS,
     NOT_ON_PYPI,
     ONLY_ON,
     RENAMED,
@@ -42,8 +43,6 @@ _SOURCE = re.compile(r"(?P<name>[A-Za-z][\w.-]*?)-(?P<version>\d[\w.]*)\.(?:tar\
 _INSTALL = re.compile(r"^[!%$]?\s*(?:sudo\s+)?(?:python3?\s+-m\s+)?pip3?\s+install\s+(?P<what>[^-].*)$")
 _REQUIREMENT = re.compile(r"[\w.-]+" + _EXTRAS + r"([(<>=!~;@]|--|$)")
 _PINNED = re.compile(r"(?P<name>[\w.-]+)\s*={2,3}\s*(?P<version>[\w.!+*-]+)")
-_BACKPORTS = {"dataclasses": "3.7", "contextvars": "3.7", "typing": "3.5", "enum34": "3.4", "futures": "3.2"}
-"""Packages for Pythons before their module came into the standard library, by their pages on PyPI."""
 
 
 @positional_value
@@ -121,9 +120,9 @@ def _renamed(name: str, text: str, place: Place, changes: list[Change]) -> str:
 def _for_its_pythons(text: str, place: Place, changes: list[Change]) -> str:
     """A backport hinders a Python that has its module; older ones need it."""
     name = canonical(name_of(text) or "")
-    if name not in _BACKPORTS or ";" in text:
+    if name not in BACKPORTS or ";" in text:
         return text
-    marked = f'{text} ; python_version < "{_BACKPORTS[name]}"'
+    marked = f'{text} ; python_version < "{BACKPORTS[name]}"'
     changes.append(Change("rewritten", text, place, marked))
     return marked
 

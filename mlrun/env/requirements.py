@@ -9,10 +9,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from mlrun.env.listings import read_listing
 from mlrun.env.pip_settings import without_credentials
-from mlrun.env.pypi_names import canonical, name_of
-from mlrun.env.repairs import Change, foreign, repaired
+from mlrun.env.pypi_names import canonical, is_special, name_of
 from mlrun.env.values import LocalProject, Requirement
 from mlrun.env.versions import normal_python
 from mlrun.errors import ProjectError
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.env.listings import Listing
+    from mlrun.env.repairs import Change
 
 _MAX_DEPTH = 20
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -31,6 +30,11 @@ _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z]))?(.*)$
 _EXTRAS = re.compile(r"(?P<path>.+?)(?P<extras>\[[\w\s,.-]*\])?$", re.DOTALL)
 _ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tar\.bz2|tar\.xz|tgz)(\[[^\]]*\])?$")
 _NAMED_FILE = re.compile(r"^(?P<name>[\w.-]+)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>file:[^\s;]+)")
+_CLAUSE = r"(?:~=|===?|!=|<=|>=|<|>)\s*\d[\w.!]*(?<!\.x)"
+_PLAIN = re.compile(
+    rf"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:{_CLAUSE}(?:\s*,\s*{_CLAUSE})*)?\s*([;#].*)?"
+)
+_BLANK = re.compile(r"\s*(#|$)")
 _BULLET = re.compile(r"^[-*•]\s+(?=\w)")
 _DRIVE = re.compile(r"[A-Za-z]:[\\/]")
 _PYTHON = re.compile(r"python\s*(?=[=<>~!]|$)", re.IGNORECASE)
@@ -98,7 +102,7 @@ def read_file(
     text, encoding = _decoded(directory / path, shown=path)
     if encoding == _WINDOWS:
         into.warn("not-utf8", f"{path} is not UTF-8: it is read as {_WINDOWS}")
-    listing = read_listing(text)
+    listing = _listing(text)
     if listing is not None and not constraints:
         _take_listing(listing, path, into)
         return
@@ -128,10 +132,21 @@ def add_line(text: str, place: Place, directory: Path, into: Gathered, *, constr
             f"{place.file}:{place.line}: `{text}` is no package, but asks for that Python"
         )
         return
-    fixed, changes = repaired(text, place)
-    into.changes += changes
+    fixed = _repaired(text, place, into)
     if fixed is not None:
         (into.constraints if constraints else into.requirements).append(Requirement(text=fixed, place=place))
+
+
+def _repaired(text: str, place: Place, into: Gathered) -> str | None:
+    """A requirement as it is, or as `mlrun.env.repairs` understands it; None where it is left out."""
+    plain = _PLAIN.fullmatch(text)
+    if plain and not is_special(plain["name"]):
+        return text
+    from mlrun.env.repairs import repaired
+
+    fixed, changes = repaired(text, place)
+    into.changes += changes
+    return fixed
 
 
 def add_item(text: str, place: Place, directory: Path, into: Gathered) -> None:
@@ -181,6 +196,16 @@ def _encodings(data: bytes) -> tuple[str, ...]:
     return ("utf-8",) if b"\0" in data else ("utf-8", _WINDOWS)
 
 
+def _listing(text: str) -> Listing | None:
+    """What a tool printed, by the first line that says anything."""
+    first = next((line.strip() for line in text.splitlines() if not _BLANK.match(line)), "")
+    if first.startswith("-") or _PLAIN.fullmatch(first):
+        return None
+    from mlrun.env.listings import read_listing
+
+    return read_listing(text)
+
+
 def _take_listing(listing: Listing, path: str, into: Gathered) -> None:
     """What a tool printed about an environment: conda's names are brought to PyPI's."""
     from mlrun.env.conda_specs import parse
@@ -196,8 +221,7 @@ def _take_listing(listing: Listing, path: str, into: Gathered) -> None:
         elif row.conda:
             lines.append(Line(spec=parse(f"{row.name}=={row.version}", place), place=place))
         else:
-            fixed, changes = repaired(f"{row.name}=={row.version}", place)
-            into.changes += changes
+            fixed = _repaired(f"{row.name}=={row.version}", place, into)
             items += [Requirement(text=fixed, place=place)] if fixed else []
     if lines:
         found = translate(lines, pip=items, file=path, exported=True, needs_python=into.python is None)
@@ -327,6 +351,8 @@ def _can_be_built(path: Path) -> bool:
 
 
 def _take_foreign(local: _Local, place: Place, directory: Path, into: Gathered) -> None:
+    from mlrun.env.repairs import Change, foreign
+
     own = _own_project(place, directory)
     if local.editable and own is not None:
         into.local.append(LocalProject(path=own, editable=True, extras=local.extras, place=place))
@@ -334,15 +360,14 @@ def _take_foreign(local: _Local, place: Place, directory: Path, into: Gathered) 
         return
     text, change = foreign(local.path, local.name, place)
     into.changes.append(change)
-    if text is None:
-        return
-    fixed, changes = repaired(text, place)
-    into.changes += changes
+    fixed = _repaired(text, place, into) if text else None
     into.requirements += [Requirement(text=fixed, place=place)] if fixed else []
 
 
 def _take_repository(url: str, place: Place, directory: Path, into: Gathered) -> None:
     """`-e git+https://…#egg=x`: editable has nothing to edit; `pip freeze` lists the project itself so."""
+    from mlrun.env.repairs import Change
+
     text = _without_egg(url)
     own = _own_project(place, directory)
     name = name_of(text)
