@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -197,6 +199,7 @@ def test_a_lock_is_of_its_own_day(bench: Bench) -> None:
     environment = bench.ensure()
     assert held(environment) == {"alpha": "2.0"}
     assert environment.as_of is None
+    assert bench.narrator.lines[-1] == "pylock.toml is taken as it is: no day counts for it"
 
 
 # --- when it fails ------------------------------------------------------------------------------------
@@ -273,6 +276,67 @@ def test_a_python_that_is_named_is_kept(bench: Bench) -> None:
     bench.write("requirements.txt", "alpha\nbeta\n")
     bench.write(".python-version", f"{MINOR}\n")
     assert "Python" in bench.failure().message
+
+
+# --- what has to be built -----------------------------------------------------------------------------
+
+BACKEND = """\
+import importlib.metadata, pathlib, wheels
+def get_requires_for_build_wheel(settings=None):
+    return ["setuptools"]
+def build_wheel(folder, settings=None, metadata=None):
+    tools = importlib.metadata.version("setuptools")
+    if int(tools.partition(".")[0]) >= 58:
+        raise ValueError("use_2to3 is invalid")
+    source = f"VERSION = {tools!r}"
+    return wheels.make_wheel(pathlib.Path(folder), "built", "1.0", source=source).name
+"""
+
+
+def sdist(bench: Bench, uploaded: str) -> None:
+    """A package without a wheel, that only builds with a setuptools of old."""
+    folder = bench.root / "built-1.0"
+    folder.mkdir()
+    (folder / "backend.py").write_text(BACKEND)
+    shutil.copy(Path(__file__).parent / "wheels.py", folder / "wheels.py")
+    (folder / "PKG-INFO").write_text("Metadata-Version: 2.2\nName: built\nVersion: 1.0\n")
+    (folder / "pyproject.toml").write_text(
+        '[project]\nname = "built"\nversion = "1.0"\n'
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+    )
+    bench.index.folder.mkdir(exist_ok=True)
+    with tarfile.open(bench.index.folder / "built-1.0.tar.gz", "w:gz") as archive:
+        archive.add(folder, arcname="built-1.0")
+    bench.index.uploaded["built-1.0.tar.gz"] = uploaded
+    for version, day in (("41.0", BEFORE), ("84.0", AFTER)):
+        bench.wheel("setuptools", version, day)
+    bench.write("requirements.txt", "built\n")
+
+
+def tools_of(environment: Environment) -> str:
+    assert environment.location is not None
+    (module,) = environment.location.glob("lib/python*/site-packages/built.py")
+    return module.read_text()
+
+
+def test_what_has_no_wheel_is_built_with_the_tools_of_the_day(bench: Bench) -> None:
+    sdist(bench, BEFORE)
+    environment = bench.ensure()
+    assert tools_of(environment) == "VERSION = '41.0'"
+    # and so it is from its lock, whenever that is
+    assert environment.lock is not None
+    bench.write("pylock.toml", environment.lock.read_text())
+    shutil.rmtree(bench.root / "uv")
+    bench.day = env.NOW
+    assert tools_of(bench.ensure()) == "VERSION = '41.0'"
+
+
+def test_what_does_not_build_now_is_built_with_older_tools_and_that_is_said(bench: Bench) -> None:
+    sdist(bench, BEFORE)
+    bench.day = env.NOW
+    environment = bench.ensure()
+    assert tools_of(environment) == "VERSION = '41.0'"
+    assert environment.adaptations == ("what has no wheel was built with setuptools<58, cython<3, numpy<2",)
 
 
 # --- pip of the day -----------------------------------------------------------------------------------

@@ -119,7 +119,14 @@ class _Pip:
         no_index = "--no-index" in self.tool.flags
         with Loopback(upstream_for(self.tool.variables, no_index=no_index), self.as_of) as index:
             self.variables = _variables(self.tool.variables, index.url)
-            yield index
+            try:
+                yield index
+            except EnvironmentBuildError as error:
+                if not index.failures:
+                    raise
+                raise EnvironmentBuildError(
+                    f"the index does not answer: {index.failures[0]}", code="no-network"
+                ) from error
 
     def _install(self) -> None:
         doing = f"make ready pip {version_of_pip(self.interpreter)}"

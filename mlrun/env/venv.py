@@ -252,6 +252,8 @@ class _Build:
         self.narrator.say(f"building environment: Python {python}, {wanted}")
         if attempt.day.as_of:
             self.narrator.say(f"packages as of {attempt.day.as_of[:10]}, {attempt.day.why}")
+        elif self.site.day.as_of:
+            self.narrator.say(f"{self.asked.lock} is taken as it is: no day counts for it")
 
     @property
     def _site(self) -> Site:
