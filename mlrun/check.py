@@ -30,6 +30,9 @@ _SCRIPT = re.compile(
 )
 
 
+_MINOR = re.compile(r"(?<![\w./-])python(3\.\d+)(?![\w.])")
+
+
 @value
 class Report:
     """What was found in `file` (None where there is no project file), from top to bottom."""
@@ -70,7 +73,7 @@ def check(path: Path) -> Report:
 def _directory(path: Path) -> Path:
     if not path.is_file():
         return path
-    if path.name.lower() != projects.FILE_NAME.lower():
+    if not _is_project_file(path.name):
         raise UsageError(
             f"{path} is not a project file", hint=f"give the directory that holds an {projects.FILE_NAME}"
         )
@@ -92,7 +95,11 @@ def _by_place(finding: Finding) -> tuple[bool, str, int, int]:
     place = finding.place
     if place is None:
         return (False, "", 0, 0)
-    return (place.file.lower() != projects.FILE_NAME.lower(), place.file, place.line, place.column)
+    return (not _is_project_file(place.file), place.file, place.line, place.column)
+
+
+def _is_project_file(name: str) -> bool:
+    return re.fullmatch(r"mlproject(\.(ya?ml|txt))?", name.lower()) is not None
 
 
 def _warning(code: str, message: str, place: Place | None, hint: str | None = None) -> Finding:
@@ -126,6 +133,23 @@ def _environment(project: Project, directory: Path) -> Iterator[Finding]:
     for sentence in asked.adaptations:
         yield _adaptation(sentence, project.environment.place)
     yield from _missing_requirements(asked, directory)
+    yield from _other_pythons(project, asked)
+
+
+def _other_pythons(project: Project, asked: Asked) -> Iterator[Finding]:
+    """`python3.7` is the machine's, if it has one, unless the environment's Python is of that version."""
+    if asked.kind not in ("venv", "conda"):
+        return
+    for entry_point in project.entry_points:
+        for minor in sorted(set(_MINOR.findall(entry_point.command))):
+            if asked.python is None or not f"{asked.python}.".startswith(f"{minor}."):
+                yield _warning(
+                    "other-python",
+                    f"the command of `{entry_point.name}` calls `python{minor}`, and the environment asks for"
+                    f" {f'Python {asked.python}' if asked.python else 'no version of Python'}",
+                    entry_point.place,
+                    hint="call `python`, and name the version in the environment's file",
+                )
 
 
 def _adaptation(sentence: str, place: Place | None) -> Finding:

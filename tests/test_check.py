@@ -255,3 +255,34 @@ def test_an_inferred_environment_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("six\n")
     write(tmp_path, "  main: {command: run}\n", head="entry_points:\n")
     assert [it.code for it in check(tmp_path).findings] == ["inferred-environment"]
+
+
+def test_what_a_run_would_adapt_is_noticed_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("six\nsklearn\nos\n")
+    write(tmp_path, "  main: {command: run}\n", head="conda_env: requirements.txt\nentry_points:\n")
+    assert [(it.code, str(it.place)) for it in check(tmp_path).findings] == [
+        ("adapted-environment", "requirements.txt:2:1"),
+        ("adapted-environment", "requirements.txt:3:1"),
+    ]
+
+
+def test_an_import_that_no_requirement_covers_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("mlflow\nlightgbm\n")
+    (tmp_path / "train.py").write_text(
+        "import os, pip\nimport numpy, mlflow, lightgbm\nimport seaborn as sns\n"
+    )
+    write(
+        tmp_path, "  main: {command: python train.py}\n", head="conda_env: requirements.txt\nentry_points:\n"
+    )
+    [finding] = check(tmp_path).findings
+    assert (finding.code, str(finding.place)) == ("missing-requirement", "train.py:3:1")
+    assert finding.message == "`seaborn` is imported, and requirements.txt does not list it"
+
+
+def test_a_python_of_another_minor_version_is_noticed(tmp_path: Path) -> None:
+    (tmp_path / "python_env.yaml").write_text("python: 3.9.1\ndependencies: [six]\n")
+    (tmp_path / "train.py").touch()
+    commands = "  main: {command: python3.7 train.py}\n  b: {command: python3.9 train.py}\n"
+    write(tmp_path, commands, head="python_env: python_env.yaml\nentry_points:\n")
+    [finding] = check(tmp_path).findings
+    assert (finding.code, finding.place and finding.place.line) == ("other-python", 3)

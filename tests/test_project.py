@@ -63,10 +63,83 @@ def test_a_folder_called_mlproject_is_no_project_file(tmp_path: Path) -> None:
     assert read(tmp_path).file is None
 
 
-def test_a_project_file_with_an_ending_is_noticed(tmp_path: Path) -> None:
+def test_a_project_file_with_an_ending_is_read_and_noticed(tmp_path: Path) -> None:
     project = read(write(tmp_path, "name: wine", "MLproject.yaml"))
-    assert project.file is None
-    assert [it.hint for it in project.findings] == ["`mv MLproject.yaml MLproject`"]
+    assert (project.file, project.name) == ("MLproject.yaml", "wine")
+    assert [it.message for it in project.findings] == [
+        "`MLproject.yaml` is read, but MLflow knows only `MLproject`"
+    ]
+
+
+def test_of_several_with_endings_none_is_read(tmp_path: Path) -> None:
+    write(tmp_path, "name: wine", "MLproject.yaml")
+    project = read(write(tmp_path, "name: beer", "mlproject.yml"))
+    assert (project.file, len(project.findings)) == (None, 2)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "cp1252"])
+def test_a_project_file_may_come_from_windows(tmp_path: Path, encoding: str) -> None:
+    text = "name: café\r\nentry_points:\r\n  main:\r\n    command: >-\r\n      python\r\n      train.py\r\n"
+    (tmp_path / "MLproject").write_bytes(text.encode(encoding))
+    project = read(tmp_path)
+    assert (project.name, project.entry_points[0].command) == ("café", "python train.py")
+
+
+# --- a file that is not there -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("named", "there", "taken"),
+    [
+        ("conda.yaml", ["conda.yml"], "conda.yml"),
+        ("conda.yaml", ["Conda.yaml"], "Conda.yaml"),
+        ("conda_env.yaml", ["conda-env.yml"], "conda-env.yml"),
+        ("conda.yaml", ["environment.yml"], "environment.yml"),
+        ("conda.yaml", ["env/conda.yaml"], "env/conda.yaml"),
+        ("envs/conda.yaml", ["conda.yaml"], "conda.yaml"),
+        ("conda.yaml", ["../conda.yaml"], "../conda.yaml"),
+        ("conda.yaml", ["../environment.yaml"], "../environment.yaml"),
+        ("conda.yaml", ["requirements.txt"], "requirements.txt"),
+        ("conda.yaml", ["environment.yml", "requirements.txt"], "environment.yml"),
+        ("my_env.yaml", ["wine_env.yaml"], "wine_env.yaml"),
+        ("conda.yaml", ["conda_cpu.yaml", "conda_gpu.yaml"], None),
+        ("conda.yaml", ["params.yaml"], None),
+        ("conda.yaml", [], None),
+    ],
+)
+def test_a_named_file_that_is_missing_may_have_been_another(
+    tmp_path: Path, named: str, there: list[str], taken: str | None
+) -> None:
+    (tmp_path / ".git").mkdir()
+    project = tmp_path / "project"
+    for name in there:
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text("dependencies: [six]\n")
+    project.mkdir(exist_ok=True)
+    write(project, f"conda_env: {named}\nentry_points: {{main: {{command: run}}}}\n")
+    if taken is None:
+        with pytest.raises(ProjectError) as caught:
+            read(project)
+        assert caught.value.code == "no-such-environment-file"
+    else:
+        assert read(project).environment.path == taken
+        assert warnings(project) == [
+            f"MLproject:1:12: `conda_env` names the file `{named}`, which does not exist: `{taken}` is used"
+        ]
+
+
+@pytest.mark.parametrize("key", ["conda env", "conda-env", "Conda_Env", "conda_env "])
+def test_a_key_with_other_signs_is_understood(tmp_path: Path, key: str) -> None:
+    (tmp_path / "conda.yaml").touch()
+    write(tmp_path, f"{key}: conda.yaml\nEntryPoints: {{main: {{Command: run}}}}\n")
+    project = read(tmp_path)
+    assert (project.environment.key, project.entry_points[0].command) == ("conda_env", "run")
+    assert {it.code for it in project.findings} == {"respelled-key"}
+
+
+def test_a_key_with_other_signs_that_leads_nowhere_is_ignored_as_in_mlflow(tmp_path: Path) -> None:
+    write(tmp_path, "conda env: conda.yaml\nentry_points: {main: {command: run}}\n")
+    assert read(tmp_path).environment.key is None
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])

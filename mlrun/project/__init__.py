@@ -131,8 +131,7 @@ def _project_file(directory: Path, notes: Notes) -> str | None:
         key=lambda name: (name != FILE_NAME, name),
     )
     if not found:
-        _notice_misnamed(names, notes)
-        return None
+        return _misnamed(directory, names, notes)
     if len(found) > 1:
         unread = ", ".join(f"`{name}`" for name in found[1:])
         message = f"there are several project files: `{found[0]}` is read, {unread} not"
@@ -150,11 +149,16 @@ def _names_in(directory: Path) -> list[str]:
         raise ProjectError(message, code="unreadable-directory") from error
 
 
-def _notice_misnamed(names: list[str], notes: Notes) -> None:
-    for name in names:
-        if re.fullmatch(r"mlproject\.(ya?ml|txt)", name.lower()):
+def _misnamed(directory: Path, names: list[str], notes: Notes) -> str | None:
+    """A project file with an ending, which MLflow does not find; of several, none is read."""
+    found = [name for name in names if re.fullmatch(r"mlproject\.(ya?ml|txt)", name.lower())]
+    found = [name for name in found if not (directory / name).is_dir()]
+    for name in found:
+        message = f"`{name}` is read, but MLflow knows only `{FILE_NAME}`"
+        if len(found) > 1:
             message = f"`{name}` is not read: a project file is called `{FILE_NAME}`"
-            notes.warn("misnamed-project-file", message, Place(file=name, line=1), f"`mv {name} {FILE_NAME}`")
+        notes.warn("misnamed-project-file", message, Place(file=name, line=1), f"`mv {name} {FILE_NAME}`")
+    return found[0] if len(found) == 1 else None
 
 
 def _no_mapping(root: Node | None, file: str) -> ProjectError:
