@@ -10,19 +10,21 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from mlrun.value import draft, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from typing import BinaryIO
 
-_WINDOW = 400  # rows of each file that are held at once
+_WINDOW = 1000  # rows of each file that are held at once
 _MEETING = 2  # equal rows in succession that count as a meeting; one, where fewer follow
 _LONGEST = 1 << 20  # bytes of a row; a longer one is taken in pieces
 _SAMPLE = 64  # characters of a value that are quoted
 _COLUMNS = 50  # columns that are named
+_LOOKED_INTO = 10_000  # changed rows whose columns are compared
 _BLOCK = 1 << 20
 _KINDS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _TEXTS = (".txt", ".json", ".yaml", ".yml", ".toml", ".md", ".xml", ".html", ".py", ".r", ".sql", ".svg")
@@ -43,9 +45,9 @@ class Rows:
 
     `kind` is `csv`, `jsonl` or `text`. `before` and `after` count the rows, without a header. `first` is
     the number of the first row that differs, counted from one, in the file where it stands; `columns` are
-    those in which changed rows differ, `cells` the values of the first changed row. `columns_added` and
-    `columns_removed` are by the headers; only what both have is compared then. `reordered` tells that the
-    rows are the same in another order.
+    those in which the first ten thousand changed rows differ, `cells` the values of the first of them.
+    `columns_added` and `columns_removed` are by the headers; only what both have is compared then.
+    `reordered` tells that the rows are the same in another order.
     """
 
     kind: str
@@ -106,20 +108,25 @@ def first_byte(before: BinaryIO, after: BinaryIO) -> int | None:
 
 
 def _compare(before: Iterable[bytes], after: Iterable[bytes], kind: str) -> Rows:
-    left, right = _Ahead(_rows(before, quoted=kind == "csv")), _Ahead(_rows(after, quoted=kind == "csv"))
+    left, right = _Ahead(before, quoted=kind == "csv"), _Ahead(after, quoted=kind == "csv")
     tally = _Tally(kind=kind)
     if kind == "csv":
         _headers(left, right, tally)
     while True:
-        a, b = left.take(), right.take()
-        if a is None and b is None:
-            break
-        if a == b:
-            continue
-        left.give_back(a)
-        right.give_back(b)
-        _part_ways(left, right, tally)
-    return tally.told(left, right)
+        ours, theirs = left.window(), right.window()
+        if not ours and not theirs:
+            return tally.told(left, right)
+        alike = len(ours) if ours == theirs else _alike(ours, theirs)
+        left.drop(alike)
+        right.drop(alike)
+        if alike < max(len(ours), len(theirs)):
+            _part_ways(left, right, tally)
+
+
+def _alike(ours: list[bytes], theirs: list[bytes]) -> int:
+    """How many rows are the same before the first that differs."""
+    pairs = zip(ours, theirs, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(ours), len(theirs)))
 
 
 def _part_ways(left: _Ahead, right: _Ahead, tally: _Tally) -> None:
@@ -163,54 +170,55 @@ def _meeting(ours: list[bytes], theirs: list[bytes]) -> tuple[int, int]:
 class _Ahead:
     """Rows that can be looked at before they are taken; counts those taken, sums over all."""
 
-    def __init__(self, rows: Iterator[bytes]) -> None:
-        self._rows = rows
+    def __init__(self, file: Iterable[bytes], *, quoted: bool) -> None:
+        read = getattr(file, "readline", None)
+        self._lines = iter(partial(read, _LONGEST), b"") if read else iter(file)
+        self._quoted = quoted
         self._held: list[bytes] = []
         self.count = 0
-        self.sum = 0
         self.project: Callable[[bytes], bytes] | None = None
+        first = self._more(1)
+        self._held = [row.removeprefix(b"\xef\xbb\xbf") for row in first]
+        self.sum = sum(map(hash, self._held))
 
-    def take(self) -> bytes | None:
-        row = self._held.pop(0) if self._held else self._next()
-        self.count += row is not None
-        return row
-
-    def give_back(self, row: bytes | None) -> None:
-        if row is not None:
-            self._held.insert(0, row)
-            self.count -= 1
+    def header(self) -> bytes | None:
+        """The first row, left where it is."""
+        return self._held[0] if self._held else None
 
     def window(self) -> list[bytes]:
-        while len(self._held) < _WINDOW and (row := self._next()) is not None:
-            self._held.append(row)
-        return self._held[:_WINDOW]
+        """The next rows, left where they are."""
+        if len(self._held) < _WINDOW:
+            new = self._more(_WINDOW - len(self._held))
+            if self.project is not None:
+                new = [self.project(row) for row in new]
+            self.sum += sum(map(hash, new))
+            self._held += new
+        return self._held
 
     def drop(self, number: int) -> None:
-        del self._held[:number]
+        """Take rows."""
+        self._held = self._held[number:]
         self.count += number
 
-    def _next(self) -> bytes | None:
-        row = next(self._rows, None)
-        if row is None:
-            return None
-        if self.project is not None:
-            row = self.project(row)
-        self.sum += hash(row)
-        return row
+    def _more(self, number: int) -> list[bytes]:
+        """Rows without their ends; a line end within quotes (RFC 4180) belongs to the row."""
+        lines = list(islice(self._lines, number))
+        if self._quoted and b'"' in b"".join(lines):
+            lines = self._joined(lines)
+        return [line.rstrip(b"\r\n") for line in lines]
 
-
-def _rows(file: Iterable[bytes], *, quoted: bool) -> Iterator[bytes]:
-    """Rows without their ends; a line end within quotes (RFC 4180) belongs to the row."""
-    read = getattr(file, "readline", None)
-    lines = iter(partial(read, _LONGEST), b"") if read else iter(file)
-    first = True
-    for line in lines:
-        if first:
-            line, first = line.removeprefix(b"\xef\xbb\xbf"), False
-        if quoted and b'"' in line:
-            while line.count(b'"') % 2 and len(line) < _LONGEST and (more := next(lines, None)):
-                line += more
-        yield line.rstrip(b"\r\n")
+    def _joined(self, lines: list[bytes]) -> list[bytes]:
+        rows = []
+        source = chain(lines, self._lines)
+        taken = 0
+        while taken < len(lines):
+            row = next(source)
+            taken += 1
+            while row.count(b'"') % 2 and len(row) < _LONGEST and (more := next(source, None)):
+                row += more
+                taken += 1
+            rows.append(row)
+        return rows
 
 
 # --- what is counted ----------------------------------------------------------------------------------
@@ -232,7 +240,7 @@ class _Tally:
 
     def change(self, a: bytes, b: bytes) -> None:
         self.changed += 1
-        if self.kind == "text" or len(self.columns) >= _COLUMNS:
+        if self.kind == "text" or self.changed > _LOOKED_INTO or len(self.columns) >= _COLUMNS:
             return
         cells = _cells(self._named(a), self._named(b))
         if not self.cells:
@@ -269,14 +277,14 @@ class _Tally:
 
 def _headers(left: _Ahead, right: _Ahead, tally: _Tally) -> None:
     """Take the first rows off where they are headers; where these differ, compare what both have."""
-    a, b = left.take(), right.take()
+    a, b = left.header(), right.header()
     tally.separator = max(",\t;|", key=lambda mark: (a or b or b"").count(mark.encode()))
     ours, theirs = (_fields(row, tally.separator) if row is not None else [] for row in (a, b))
     if not (_is_header(ours) and _is_header(theirs)):
-        left.give_back(a)
-        right.give_back(b)
         return
-    left.count, right.count, left.sum, right.sum = 0, 0, 0, 0
+    for side in (left, right):
+        side.drop(1)
+        side.count, side.sum = 0, 0
     tally.header = tuple(theirs)
     if ours == theirs:
         return

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mlrun.difference import causes, code, data, facts
 from mlrun.difference.values import ASIDE, CAUSES, RESULTS, Cause, Difference, Item, Section
-from mlrun.errors import MlrunError
+from mlrun.errors import MlrunError, SourceError
 from mlrun.files import remove_tree
 from mlrun.value import draft
 
@@ -95,16 +95,14 @@ class _Comparison:
         """The sources as git trees; None where there is no git, or a record has no source."""
         from mlrun.source.between import Trees
 
-        if self.trees is None and self.before.source and self.after.source:
+        ours, theirs = self.before.source, self.after.source
+        if ours and theirs and not self.scratch.exists():
             self.cache.prepare()
             self.scratch.mkdir(parents=True)
-            self.trees = Trees(
-                self.scratch,
-                (self.before.source, self.after.source),
-                self.store.objects,
-                caller=self.caller,
-                cache=self.cache,
-            )
+            with contextlib.suppress(SourceError):
+                self.trees = Trees(
+                    self.scratch, (ours, theirs), self.store.objects, caller=self.caller, cache=self.cache
+                )
         return self.trees
 
     def locks(self) -> tuple[str | None, str | None]:

@@ -61,30 +61,38 @@ def _which(before: object, after: object) -> str:
 def _compared(
     before: RunRecord, after: RunRecord, ours: SourceFacts, theirs: SourceFacts, trees: Trees, *, patch: bool
 ) -> Code:
-    found, text = _files(ours, theirs, trees, patch=patch, leave=_not_code(before, after))
+    leave = _not_code(before, after)
+    found = _files(ours, theirs, trees, patch=patch, leave=leave)
     commits = None
     if ours.commit and theirs.commit and ours.commit != theirs.commit:
         commits = trees.commits(ours.commit, theirs.commit)
     listed = None if commits is None else [(commit.side, commit.id, commit.subject) for commit in commits]
     facts, remarks = _about(ours, theirs, listed)
-    if found is None:
+    if found is None or not found.every:
         items = [Item(name="tree", change="changed", before=ours.tree, after=theirs.tree)]
-        remarks = (*remarks, "which files differ cannot be told: no repository at hand has both")
+        why = "no repository at hand has both" if found is None else "not all of it was kept"
+        remarks = (*remarks, f"which files differ cannot be told: {why}")
         return Code(code=pair("code", items, facts=facts, remarks=remarks), project=Section(kind="project"))
-    command = after.command.text if after.command else ""
-    folder = theirs.subdirectory
-    kept = [change for change in found if not _PROSE.fullmatch(change.path)]
-    settings = [change for change in kept if _SETTINGS.fullmatch(PurePosixPath(change.path).name)]
-    prose = [change for change in found if change not in kept]
-    changed = [change for change in kept if change not in settings]
-    changed.sort(key=lambda change: _distance(change.path, command, folder))
-    if not found and ours.tree != theirs.tree:
+    kept = [change for change in found.every if not _is_under(change.path, leave)]
+    if not kept:
         remarks = (*remarks, "the trees differ only in files that are data or outputs of these runs")
+    changed, settings = _sorted(kept, after.command.text if after.command else "", theirs.subdirectory)
     return Code(
         code=pair("code", map(_item, changed), facts=facts, remarks=remarks),
-        project=pair("project", map(_item, [*settings, *prose])),
-        patch=text,
+        project=pair("project", map(_item, settings)),
+        patch=found.patch,
     )
+
+
+def _sorted(
+    changes: list[FileChange], command: str, folder: str
+) -> tuple[list[FileChange], list[FileChange]]:
+    """Code, the nearest to the command first; and files of settings, then prose."""
+    prose = [change for change in changes if _PROSE.fullmatch(change.path)]
+    settings = [change for change in changes if _SETTINGS.fullmatch(PurePosixPath(change.path).name)]
+    settings = [change for change in settings if change not in prose]
+    code = [change for change in changes if change not in prose and change not in settings]
+    return sorted(code, key=lambda change: _distance(change.path, command, folder)), [*settings, *prose]
 
 
 def _distance(path: str, command: str, folder: str) -> tuple[bool, bool, bool, str]:
@@ -149,34 +157,33 @@ def _commit(source: SourceFacts) -> str:
     return source.commit[:9] if source.commit else "none"
 
 
+@value
+class _Files:
+    """All files that differ, and the text of those that are code, where it is wanted."""
+
+    every: list[FileChange]
+    patch: str | None = None
+
+
 def _files(
-    ours: SourceFacts,
-    theirs: SourceFacts,
-    trees: Trees,
-    *,
-    patch: bool,
-    leave: frozenset[str],
-) -> tuple[list[FileChange] | None, str | None]:
-    """The files that differ, but for those to `leave`, and the text; None where it cannot be told."""
+    ours: SourceFacts, theirs: SourceFacts, trees: Trees, *, patch: bool, leave: frozenset[str]
+) -> _Files | None:
+    """What differs between two sources; None where one cannot be put together."""
     alike: frozenset[StoredFile] = frozenset()
     if not trees.has(ours) and not trees.has(theirs):
         alike = frozenset(ours.untracked) & frozenset(theirs.untracked)
     one, other = trees.tree(ours, without=alike), trees.tree(theirs, without=alike)
     if one is None or other is None:
-        return None, None
+        return None
     try:
-        found = [change for change in trees.files(one, other) if not _is_under(change.path, leave)]
-        text = None
-        if patch:
-            paths = tuple(change.path for change in found)
-            text = trees.patch(one, other, paths).decode("utf-8", "replace")
+        found = list(trees.files(one, other))
+        shown = tuple(change.path for change in found if not _is_under(change.path, leave))
+        text = trees.patch(one, other, shown).decode("utf-8", "replace") if patch else None
     except MlrunError:
-        return None, None
+        return None
     seen = {change.path for change in found}
-    return [
-        *found,
-        *(it for it in _unkept(ours, theirs) if it.path not in seen and not _is_under(it.path, leave)),
-    ], text
+    found += [change for change in _unkept(ours, theirs) if change.path not in seen]
+    return _Files(every=found, patch=text)
 
 
 def _unkept(ours: SourceFacts, theirs: SourceFacts) -> list[FileChange]:

@@ -21,6 +21,7 @@ from mlrun.difference.values import Item
 from mlrun.errors import MlrunError
 from mlrun.model import Digest
 from mlrun.value import value
+from mlrun.views import words
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -215,7 +216,7 @@ def _alone(before: Artifact | None, after: Artifact | None) -> Item:
 
 def _size(artifact: Artifact) -> str:
     count = f", {artifact.files} files" if artifact.tree else ""
-    return f"{artifact.size} bytes{count}"
+    return f"{words.size(artifact.size)}{count}"
 
 
 def _facts(before: Artifact | None, after: Artifact | None) -> tuple[tuple[str, object], ...]:
@@ -311,10 +312,10 @@ def of_files(before: Callable[[], BinaryIO], after: Callable[[], BinaryIO], name
             offset = rows.first_byte(one, other)
     except (OSError, EOFError, MlrunError):
         return None, [], ()
-    words = f"from byte {offset:,} on" if offset is not None else "nothing in its bytes"
+    where = f"from byte {offset:,} on" if offset is not None else "nothing in its bytes"
     if found is not None:
-        return f"the same rows, other bytes {words}", [], (("first_byte", offset),)
-    return f"differs {words}", [], (("first_byte", offset),)
+        return f"the same rows, other bytes {where}", [], (("first_byte", offset),)
+    return f"differs {where}", [], (("first_byte", offset),)
 
 
 def _says_something(found: rows.Rows) -> bool:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from mlrun.difference.values import Item, Section
 from mlrun.tracking.meaning import judged
+from mlrun.views import words
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from mlrun.difference.values import Change
     from mlrun.model import Artifact, BoundParameter, EnvironmentFacts, HostFacts, Metric, RunRecord
@@ -364,7 +365,7 @@ def _memory(before: HostFacts, after: HostFacts) -> Item | None:
         return None
     if a == b:
         return None
-    texts = [None if it is None else f"{it / 2**30:.1f} GiB" for it in (a, b)]
+    texts = [None if it is None else words.size(it) for it in (a, b)]
     return text_item("memory", *texts, facts=(("before_bytes", a), ("after_bytes", b)))
 
 
@@ -404,28 +405,34 @@ def metrics(before: RunRecord, after: RunRecord) -> Section:
 
 
 def _metric(before: Metric | None, after: Metric | None) -> Item | None:
-    name = (before or after).name  # type: ignore[union-attr]  # one of them is there
+    known = before or after
+    assert known is not None
     a = None if before is None else before.last
     b = None if after is None else after.last
-    if a is not None and b is not None:
-        if _equal(a, b):
-            return None
-        delta = b - a
-        percent = 100 * delta / abs(a) if a and math.isfinite(delta) and math.isfinite(a) else None
-        verdict = judged(name, delta)
-        facts: Mapping[str, object] = {"delta": delta, "percent": percent, "verdict": verdict}
-        note = f"{delta:+.6g}" + (f", {percent:+.2f} %" if percent is not None else "")
-        note += f", {verdict}" if verdict else ""
-    else:
-        note, facts = None, {}
+    if a is not None and b is not None and _equal(a, b):
+        return None
+    note, facts = _moved(known.name, a, b)
     return Item(
-        name=name,
+        name=known.name,
         change=_change(a, b),
         before=_digits(a, b),
         after=_digits(b, a),
         note=note,
-        facts=(("before_value", a), ("after_value", b), *facts.items()),
+        facts=(("before_value", a), ("after_value", b), *facts),
     )
+
+
+def _moved(name: str, a: float | None, b: float | None) -> tuple[str | None, tuple[tuple[str, object], ...]]:
+    """By how much, and whether for the better."""
+    if a is None or b is None or not math.isfinite(b - a):
+        return None, ()
+    delta = b - a
+    percent = 100 * delta / abs(a) if a else None
+    verdict = judged(name, delta)
+    parts = [f"{delta:+.6g}"]
+    parts += [f"{percent:+.2f} %"] if percent is not None else []
+    parts += [verdict] if verdict else []
+    return ", ".join(parts), (("delta", delta), ("percent", percent), ("verdict", verdict))
 
 
 def _digits(value: float | None, other: float | None) -> str | None:
@@ -470,8 +477,8 @@ def _output(before: Artifact | None, after: Artifact | None) -> Item | None:
     return Item(
         name=known.path,
         change=_change(before, after),
-        before=f"{before.size} bytes, {before.digest}" if before else None,
-        after=f"{after.size} bytes, {after.digest}" if after else None,
+        before=f"{words.size(before.size)}, {before.digest}" if before else None,
+        after=f"{words.size(after.size)}, {after.digest}" if after else None,
         note=known.kind if known.kind != "file" else None,
         because="metrics" if known.kind == "metrics" else None,
         facts=facts,
@@ -483,26 +490,23 @@ def _output(before: Artifact | None, after: Artifact | None) -> Item | None:
 
 def cost(before: RunRecord, after: RunRecord) -> Section:
     """Time and memory, which differ between any two runs."""
+    items = [_cost("duration_s", before.duration_s, after.duration_s, words.duration)]
     ours, theirs = before.resources, after.resources
-    values = [("duration_s", before.duration_s, after.duration_s, "s")]
     if ours and theirs:
-        values += [
-            ("cpu_s", ours.cpu_s, theirs.cpu_s, "s"),
-            ("max_rss_bytes", float(ours.max_rss_bytes), float(theirs.max_rss_bytes), "bytes"),
-        ]
-    items = [
-        Item(
-            name=name,
-            change=_change(a, b),
-            before=None if a is None else f"{a:.6g} {unit}",
-            after=None if b is None else f"{b:.6g} {unit}",
-            note=f"{100 * (b - a) / a:+.0f} %" if a and b is not None else None,
-            facts=(("before_value", a), ("after_value", b)),
-        )
-        for name, a, b, unit in values
-        if a != b
-    ]
+        memory = (ours.max_rss_bytes, theirs.max_rss_bytes)
+        items.append(_cost("cpu_s", ours.cpu_s, theirs.cpu_s, words.duration))
+        items.append(_cost("max_rss_bytes", *memory, lambda count: words.size(round(count))))
     return pair("cost", items)
+
+
+def _cost(name: str, a: float | None, b: float | None, shown: Callable[[float], str]) -> Item | None:
+    return text_item(
+        name,
+        None if a is None else shown(a),
+        None if b is None else shown(b),
+        note=f"{100 * (b - a) / a:+.0f} %" if a and b is not None else None,
+        facts=(("before_value", a), ("after_value", b)),
+    )
 
 
 def circumstances(before: RunRecord, after: RunRecord) -> Section:

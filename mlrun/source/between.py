@@ -7,6 +7,7 @@ what no commit holds. Nothing is fetched, and no repository is written to.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ from mlrun import digest
 from mlrun.errors import MlrunError
 from mlrun.source import directory as directories
 from mlrun.source.git import local_git, quoted_path
+from mlrun.source.mirror import key_of
+from mlrun.source.target import parse_target
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from mlrun.source.restoration import Kept
 
 _MOST_COMMITS = 100
+_MOST_COUNTED = 2000  # files; of more, lines are not counted
+_NO_FILTERS = ("filter.lfs.required=false", "filter.lfs.smudge=", "filter.lfs.process=")  # they may fetch
 
 
 @value
@@ -63,7 +68,7 @@ class Trees:
         self._git = local_git(
             folder, caller.variables, GIT_DIR=str(repository), GIT_INDEX_FILE=str(folder / "index")
         )
-        self._made: dict[int, str | None] = {}
+        self._git.read("rev-parse", "--git-dir")  # where git is missing, better now than halfway
 
     def tree(self, facts: SourceFacts, *, without: frozenset[StoredFile] = frozenset()) -> str | None:
         """The tree's id; None where it cannot be put together from what is at hand.
@@ -91,12 +96,7 @@ class Trees:
         """
         names = self._git.read("diff-tree", "-r", "-z", "--no-renames", "--name-status", before, after)
         kinds = _pairs(os.fsdecode(names.stdout).split("\0"))
-        counted = self._git.read("diff-tree", "-r", "-z", "--no-renames", "--numstat", before, after)
-        counts = {}
-        for entry in os.fsdecode(counted.stdout).split("\0"):
-            added, removed, path = [*entry.split("\t", 2), "", ""][:3]
-            if added.isdigit() and removed.isdigit():
-                counts[path] = (int(added), int(removed))
+        counts = self._counts(before, after) if len(kinds) <= _MOST_COUNTED else {}
         words = {"A": "added", "D": "removed"}
         return tuple(
             FileChange(
@@ -107,6 +107,16 @@ class Trees:
             )
             for letter, path in kinds
         )
+
+    def _counts(self, before: str, after: str) -> dict[str, tuple[int, int]]:
+        """Lines added and removed, by path; binary files are left out."""
+        said = self._git.read("diff-tree", "-r", "-z", "--no-renames", "--numstat", before, after)
+        counts = {}
+        for entry in os.fsdecode(said.stdout).split("\0"):
+            added, removed, path = [*entry.split("\t", 2), "", ""][:3]
+            if added.isdigit() and removed.isdigit():
+                counts[path] = (int(added), int(removed))
+        return counts
 
     def patch(self, before: str, after: str, paths: tuple[str, ...]) -> bytes:
         """The text difference of some files, as `git diff` has it; binary ones are only named.
@@ -137,13 +147,10 @@ class Trees:
             return False
         if self._git.ask("read-tree", tree).exit_code != 0:
             return False
+        plain = replace(self._git, settings=_NO_FILTERS)
         prefix = f"--prefix={destination}{os.sep}"
-        return (
-            self._git.ask(
-                "--work-tree=.", "checkout-index", "-z", "--stdin", prefix, stdin=names.stdout
-            ).exit_code
-            == 0
-        )
+        said = plain.ask("--work-tree=.", "checkout-index", "-z", "--stdin", prefix, stdin=names.stdout)
+        return said.exit_code == 0
 
     # --- how --------------------------------------------------------------------------------------
 
@@ -205,13 +212,12 @@ def _objects_at_hand(facts: SourceFacts, caller: Caller, cache: Cache) -> Iterat
         if root is None and (Path(place) / "HEAD").is_file():
             yield Path(place) / "objects"
         elif root is not None:
-            try:
+            with contextlib.suppress(MlrunError):
                 yield Path(directories.objects_of(local_git(root, caller.variables)))
-            except MlrunError:
-                continue
     if url:
-        key = digest.hex_of(digest.of_bytes(url.rstrip("/").encode()))[:32]
-        yield cache.repositories / key / "objects"
+        with contextlib.suppress(MlrunError):
+            target = parse_target(url, None, directory="/")
+            yield cache.repositories / key_of(target) / "objects"
 
 
 def _write_repository(folder: Path, borrowed: tuple[Path, ...], *, sha256: bool) -> None:

@@ -78,7 +78,7 @@ class Mirror:
     def __init__(
         self, target: Target, *, variables: Mapping[str, str], cache: Cache, narrator: Narrator
     ) -> None:
-        key = digest.hex_of(digest.of_bytes(target.location.rstrip("/").encode()))[:32]
+        key = key_of(target)
         self.target = target
         self.path = cache.repositories / key
         self._lock = cache.locks / f"git-{key}.lock"
@@ -251,6 +251,11 @@ class Mirror:
 
     def _waiting(self, _seconds: float) -> None:
         self._narrator.say(f"waiting for another run that is fetching {self.target.location}")
+
+
+def key_of(target: Target) -> str:
+    """The name of a mirror's folder in the cache."""
+    return digest.hex_of(digest.of_bytes(target.location.rstrip("/").encode()))[:32]
 
 
 def find_local(git: Git, version: str, *, objects: Path) -> Revision:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Lines = list[tuple[str, str]]
 """Labels and texts, as in `record`."""
 
-_TITLES = {"code": "code", "data": "data", "python": "python", "status": "ending", "cost": "cost"}
+_TITLES = {"circumstances": "around"}  # where the name of a kind is too long for its column
 _MARKS = {"added": "+", "removed": "-", "changed": "~", "unknown": "?"}
 _SHOWN = 12  # items of one kind; `--all` shows the rest
 _CAUSES_SHOWN = 3
@@ -139,7 +139,7 @@ def _short(text: str | None) -> str:
 
 def markdown(found: Difference, *, everything: bool = False) -> str:
     """A report to paste into a pull request."""
-    head = f"### mlrun diff `{_code(found.before.name)}` `{_code(found.after.name)}`"
+    head = f"### mlrun diff {in_markdown(found.before.name)} {in_markdown(found.after.name)}"
     parts = [head, f"**{in_markdown(verdict(found))}**"]
     runs = []
     for side, record in (("first", found.before), ("second", found.after)):
@@ -179,12 +179,11 @@ def _table(section: Section, *, everything: bool) -> str:
         )
     if len(section.items) > len(shown):
         rows.append(f"| | … and {len(section.items) - len(shown)} more | | | |")
-    rows += ["", *(in_markdown(remark) for remark in section.remarks)] if section.remarks else []
+    bullets = [
+        f"{'  ' * remark.startswith(' ')}- {in_markdown(remark.strip())}" for remark in section.remarks
+    ]
+    rows += ["", *bullets] if bullets else []
     return "\n".join(rows)
-
-
-def _code(text: str) -> str:
-    return "".join(mark for mark in text if mark.isprintable() and mark != "`")
 
 
 def _fenced(text: str) -> str:
@@ -227,6 +226,7 @@ def _section_as_json(section: Section) -> dict[str, object]:
     return {
         **dict(section.facts),
         "missing": section.missing,
+        "remarks": list(section.remarks),
         "items": [
             {
                 "name": item.name,
