@@ -250,12 +250,23 @@ def in_vain(
         details = [*details[:_QUOTED], "tried, in this order:"]
         details += [f"  {each.attempt.turned}: {each.error.message}" for each in failures]
     return EnvironmentBuildError(
-        error.message,
+        _with_conda_name(error.message, asked),
         hint=_next_thing(failures, asked, site, probes) or error.hint,
         code=error.code,
         place=error.place,
         details=(*details, f"the whole log: {log}"),
     )
+
+
+def _with_conda_name(message: str, asked: Asked) -> str:
+    """Where a package is in no index: that it is conda's, and that its name on PyPI was only assumed."""
+    named = re.search(r"no package `([^`]+)`", message)
+    if named is None or asked.conda is None:
+        return message
+    from mlrun.env.conda_translate import unknown_name
+
+    note = unknown_name(asked, named[1])
+    return f"{message}: {note}" if note else message
 
 
 def _next_thing(failures: Sequence[Failure], asked: Asked, site: Site, probes: Probes) -> str | None:

@@ -73,12 +73,18 @@ def install(packages: Sequence[CondaPackage], prefix: Path, *, cache: Path) -> N
     try:
         asyncio.run(work)
     except (InstallerError, OSError, ValueError) as error:
-        text = public(str(error))
-        code = "hash-mismatch" if "hash" in text.lower() else "cannot-install"
+        lines = public(str(error)).splitlines()
+        if "hash mismatch" in str(error):
+            raise EnvironmentBuildError(
+                f"a channel serves another file than was locked: {lines[0]}",
+                code="hash-mismatch",
+                details=tuple(lines[1:_QUOTED_LINES]),
+            ) from error
         raise EnvironmentBuildError(
-            f"cannot install the conda packages: {text.splitlines()[0]}",
-            code=code,
-            details=tuple(text.splitlines()[1:_QUOTED_LINES]),
+            f"cannot install the conda packages: {lines[0]}",
+            hint="check the network, and that the channels still have them",
+            code="cannot-install",
+            details=tuple(lines[1:_QUOTED_LINES]),
         ) from error
 
 
