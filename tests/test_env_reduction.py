@@ -113,3 +113,11 @@ def test_loosening_goes_step_by_step_to_its_end(site: Site) -> None:
 def test_an_unpinned_list_cannot_be_loosened(site: Site) -> None:
     (site.directory / "requirements.txt").write_text("pandas>=1\nmlflow\n")
     assert loosened(asked_of(site), site) is None
+
+
+def test_a_guess_that_no_index_may_have_goes_first(site: Site) -> None:
+    (site.directory / "requirements.txt").unlink()
+    (site.directory / "train.py").write_text("import pandas\nimport sklearn\nimport somebodys_tools\n")
+    [smaller] = shrinking(asked_of(site), site)
+    assert texts(smaller) == ["pandas", "scikit-learn"]
+    assert smaller.adaptations[-1].endswith("under that name: somebodys-tools")

@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from mlrun.env.pypi_names import words
+from mlrun.env.pypi_names import canonical, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -140,6 +140,13 @@ def is_known(module: str) -> bool:
     """Whether a module's top package is surely that of a distribution."""
     top = module.partition(".")[0]
     return top in _SAME or top in _MODULES or top in ("google", "azure", "azureml", "ruamel", "opentelemetry")
+
+
+def holds_known_module(distribution: str) -> bool:
+    """Whether a distribution is one of those that the tables here know."""
+    known = {canonical(name) for name in (*_MODULES.values(), *_SAME)}
+    name = canonical(distribution)
+    return name in known or name.startswith(("google-cloud-", "azure-", "azureml-", "opentelemetry-"))
 
 
 # fmt: off

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlrun.env import imports
 from mlrun.env.inference import top_of
+from mlrun.env.module_names import holds_known_module
 from mlrun.env.pypi_names import canonical, name_of, words
 from mlrun.value import replace
 
@@ -32,12 +33,28 @@ _BOUND_TOGETHER = words(
 
 def shrinking(asked: Asked, site: Site) -> Iterator[Asked]:
     """All that can be tried in place of `asked`, from the nearest to the loosest."""
-    current = reduced(asked, site) or asked
-    if current is not asked:
-        yield current
+    current = asked
+    for smaller in (without_guesses, reduced):
+        if (following := smaller(current, site)) is not None:
+            current = following
+            yield current
     while following := loosened(current, site):
         current = following
         yield current
+
+
+def without_guesses(asked: Asked, site: Site) -> Asked | None:  # noqa: ARG001  the seam of `reduced`
+    """The same without what was only guessed: imports of which nothing is known but their name."""
+    guessed = tuple(item for item in asked.requirements if _is_guess(item))
+    if not guessed:
+        return None
+    kept = tuple(item for item in asked.requirements if item not in guessed)
+    said = f"left out what the sources import and no index may have under that name: {_listed(guessed)}"
+    return replace(asked, requirements=kept, adaptations=(*asked.adaptations, said))
+
+
+def _is_guess(item: Requirement) -> bool:
+    return item.place.file.endswith((".py", ".ipynb")) and not holds_known_module(item.text)
 
 
 def reduced(asked: Asked, site: Site) -> Asked | None:
