@@ -348,6 +348,16 @@ def without_real_pip(bench: Bench) -> None:
 
 
 @pytest.mark.slow
+def test_the_real_index_is_taken_as_it_was(bench: Bench) -> None:
+    without_real_pip(bench)
+    bench.day = env.choose_day(bench.asked(), "2019-09-12", committed_at=None)
+    bench.write("requirements.txt", "six\nidna>2\n")
+    environment = bench.ensure()
+    assert (held(environment)["six"], held(environment)["idna"]) == ("1.12.0", "2.8")
+    assert (environment.as_of, environment.as_of_why) == ("2019-09-12T23:59:59Z", "--as-of")
+
+
+@pytest.mark.slow
 def test_what_uv_is_too_strict_for_is_resolved_by_a_pip_of_the_day(bench: Bench) -> None:
     without_real_pip(bench)
     bench.wheel("mlrun-test-lenient", "1.0", BEFORE, "mlrun-test-old (>=2011k)")

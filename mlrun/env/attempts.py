@@ -47,6 +47,7 @@ OLD_TOOLS = ("setuptools<58", "cython<3", "numpy<2")
 https://setuptools.pypa.io/en/stable/history.html and https://cython.readthedocs.io/en/latest/src/changes.html"""
 
 _FINAL = frozenset({"no-network", "no-uv", "hash-mismatch", "bad-lock", "no-python", "tool-timeout"})
+_OF_PYTHON = re.compile(r"Python\s?[<>=!~\d]|this Python|[Rr]equires.Python|wheels|invalid metadata")
 _LATER_DAYS = 3
 _BY_CONDA = "`--env-manager conda`, where conda or micromamba is installed"
 _OLD_DAYS = 180
@@ -225,7 +226,7 @@ def _another_python_may_do(error: EnvironmentBuildError) -> bool:
     """Whether what failed can depend on the Python: no wheel, no build, or a version it does not allow."""
     if error.code == "cannot-build-package":
         return True
-    return error.code == "cannot-resolve" and bool(re.search(r"[Pp]ython|wheel|metadata", _text(error)))
+    return error.code == "cannot-resolve" and bool(_OF_PYTHON.search(_text(error)))
 
 
 def _is_unknown(error: EnvironmentBuildError) -> bool:
