@@ -145,6 +145,7 @@ def test_what_was_changed_and_untracked_comes_back_byte_by_byte(bench: Bench) ->
     assert source.changed_files(restored, caller=bench.caller) == ()
 
 
+@pytest.mark.slow
 def test_line_ends_and_filters_of_the_repository_are_kept(bench: Bench) -> None:
     bench.write(".gitattributes", "*.txt text\n*.dos text eol=crlf\n")
     bench.write("a.dos", "one\r\ntwo\r\n")
@@ -159,6 +160,7 @@ def test_line_ends_and_filters_of_the_repository_are_kept(bench: Bench) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_project_without_a_repository_comes_back_from_the_store(bench: Bench) -> None:
     shutil.rmtree(bench.folder / ".git")
     expected = files_of(bench.folder)
@@ -168,6 +170,7 @@ def test_a_project_without_a_repository_comes_back_from_the_store(bench: Bench) 
     assert files_of(bench.restore(facts, directory=str(bench.cache.root)).root) == expected
 
 
+@pytest.mark.slow
 def test_a_repository_without_a_commit_comes_back_from_the_store(bench: Bench) -> None:
     shutil.rmtree(bench.folder / ".git")
     bench.git("init", "-q")
@@ -178,6 +181,7 @@ def test_a_repository_without_a_commit_comes_back_from_the_store(bench: Bench) -
     assert files_of(bench.restore(facts).root) == expected
 
 
+@pytest.mark.slow
 def test_a_subdirectory_is_where_it_was(bench: Bench) -> None:
     bench.write("inner/MLproject", "x")
     bench.commit()
@@ -187,6 +191,7 @@ def test_a_subdirectory_is_where_it_was(bench: Bench) -> None:
     assert (restored.directory / "MLproject").read_text() == "x"
 
 
+@pytest.mark.slow
 def test_a_url_is_fetched_again_where_its_mirror_has_gone(bench: Bench, tmp_path: Path) -> None:
     bare = tmp_path / "bare.git"
     bench.git("clone", "-q", "--bare", ".", str(bare))
@@ -196,6 +201,7 @@ def test_a_url_is_fetched_again_where_its_mirror_has_gone(bench: Bench, tmp_path
     assert (bench.restore(facts).root / "code.py").is_file()
 
 
+@pytest.mark.slow
 def test_the_commit_is_found_at_its_url_or_where_the_caller_stands(bench: Bench, tmp_path: Path) -> None:
     origin = tmp_path / "origin.git"
     bench.git("clone", "-q", "--bare", ".", str(origin))
@@ -249,6 +255,7 @@ def test_another_tree_than_the_recorded_one_does_not_count(bench: Bench) -> None
     assert list(bench.cache.checkouts.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "path", ["../out.txt", "/tmp/out.txt", ".git/config", "a//b", "link/out.txt", "x\0y"]
 )
