@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from rattler import RepoDataRecord
+    from rattler import ChannelPriority, RepoDataRecord
 
 _QUOTED_LINES = 20
 
@@ -89,7 +89,7 @@ def install(packages: Sequence[CondaPackage], prefix: Path, *, cache: Path) -> N
 
 
 def _solved(
-    specs: Sequence[str], channels: Sequence[str], as_of: str | None, cache: Path, priority: object
+    specs: Sequence[str], channels: Sequence[str], as_of: str | None, cache: Path, priority: ChannelPriority
 ) -> tuple[CondaPackage, ...]:
     from datetime import datetime
 
@@ -101,7 +101,7 @@ def _solved(
         list(specs),
         gateway=rattler.Gateway(cache_dir=cache / "repodata"),
         virtual_packages=rattler.VirtualPackage.detect(),
-        channel_priority=priority,  # type: ignore[arg-type]  # rattler is imported only in here
+        channel_priority=priority,
         exclude_newer=datetime.fromisoformat(as_of) if as_of else None,
         timestamp_policy="allow-missing",
     )
