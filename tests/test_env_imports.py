@@ -56,6 +56,8 @@ def project_file(*commands: str) -> str:
         ("tomllib", None),
         ("distutils.dir_util", None),
         ("_private", None),
+        ("utils.metrics", None),
+        ("evaluate", "evaluate"),
     ],
 )
 def test_a_module_is_held_by_a_distribution(module: str, distribution: str | None) -> None:

@@ -157,6 +157,13 @@ def test_a_list_above_means_the_folder_that_it_lies_in(tmp_path: Path) -> None:
     assert asked.files == ("../requirements.txt", "../more.txt")
 
 
+def test_what_an_environment_file_includes_lies_beside_it_or_in_the_project(tmp_path: Path) -> None:
+    conda = "dependencies: [pip, {pip: ['-r beside.txt', '-r deps/in_project.txt']}]\n"
+    write(tmp_path, {"deps/conda.yaml": conda, "deps/beside.txt": "six\n", "deps/in_project.txt": "idna\n"})
+    asked = read_asked(EnvironmentRequest(key="conda_env", path="deps/conda.yaml"), tmp_path)
+    assert texts(asked) == ["six", "idna"]
+
+
 # --- encodings ----------------------------------------------------------------------------------------
 
 

@@ -119,13 +119,24 @@ removed modules in https://docs.python.org/3/whatsnew/ and of renamed ones in PE
 STANDARD_LIBRARY = frozenset(sys.stdlib_module_names) | _GONE_FROM_STANDARD
 
 
+_OF_PROJECTS = words(
+    """
+    app common conf config configs constants core data data_loader dataloader dataset evaluation features
+    helper helpers lib libs logger main metrics model models parameters params paths pipeline pipelines
+    preprocess preprocessing preprocessor process scripts secrets settings source src steps tasks test
+    tests tools train trainer training util utilities utils visualization
+    """
+)
+"""Names that people give to modules of their own; PyPI has something unrelated under most of them."""
+
+
 def distribution_of(module: str) -> str | None:
     """The distribution that holds a module (`sklearn.svm`); None where none does: the standard library.
 
-    Where nothing is known of the module, the name of its top package.
+    Where nothing is known of the module, the name of its top package, unless it is surely a project's own.
     """
     parts = module.split(".")
-    if parts[0] in STANDARD_LIBRARY or not re.fullmatch(r"[A-Za-z]\w*", parts[0], re.ASCII):
+    if parts[0] in STANDARD_LIBRARY | _OF_PROJECTS or not re.fullmatch(r"[A-Za-z]\w*", parts[0], re.ASCII):
         return None
     known = _MODULES.get(".".join(parts[:2])) or _MODULES.get(parts[0])
     if known:

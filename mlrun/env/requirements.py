@@ -274,7 +274,7 @@ def _option(
 
 
 def _included(value: str, place: Place, directory: Path) -> str:
-    """The file that a `-r` or `-c` names beside its own, relative to the project."""
+    """The file that a `-r` or `-c` names, relative to the project: beside its own, else from the project."""
     if "://" in value:
         raise ProjectError(
             f"cannot include `{without_credentials(value)}`: only files are included",
@@ -282,10 +282,11 @@ def _included(value: str, place: Place, directory: Path) -> str:
             hint="download it, and include the file",
             code="no-such-file",
         )
-    included = os.path.normpath(os.path.join(os.path.dirname(place.file), value))
-    if not (directory / included).is_file():
-        raise ProjectError(f"there is no file `{included}` to include", place=place, code="no-such-file")
-    return included
+    for included in (_beside(value, place), os.path.normpath(value)):
+        if (directory / included).is_file():
+            return included
+    included = _beside(value, place)
+    raise ProjectError(f"there is no file `{included}` to include", place=place, code="no-such-file")
 
 
 @positional_value
