@@ -120,6 +120,7 @@ def test_a_spoilt_lock_is_said(shell: Shell) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

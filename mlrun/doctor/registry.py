@@ -80,13 +80,13 @@ def registry(desk: Desk) -> Check:
     except ProcessError as error:
         if error.code != "tool-timeout":
             raise
-        return _refused(where, "timed out")
+        return refused(where, "timed out")
     if said.exit_code == 0:
         return Check(code="registry", state="ok", text=where)
-    return _refused(where, uv.without_credentials(said.stderr.decode("utf-8", "replace")))
+    return refused(where, uv.without_credentials(said.stderr.decode("utf-8", "replace")))
 
 
-def _refused(where: str, complaint: str) -> Check:
+def refused(where: str, complaint: str) -> Check:
     """What uv's complaint means. An index that only lacks the package has answered."""
     for signs, sentence, hint in _SIGNS:
         if any(sign in complaint for sign in signs):
