@@ -57,6 +57,7 @@ _SIGNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
 def registry(desk: Desk) -> Check:
     """Ask every index for one package."""
     from mlrun.env import uv
+    from mlrun.env.pip_settings import without_credentials
     from mlrun.env.values import Asked, Site
 
     site = Site(directory=Path("/"), tree="", cache=desk.cache, caller=desk.caller)
@@ -67,7 +68,7 @@ def registry(desk: Desk) -> Check:
         text = (
             f"no index is used; files from {links}" if links else "no index is used, and no folder of files"
         )
-        return Check(code="registry", state="ok" if links else "absent", text=uv.without_credentials(text))
+        return Check(code="registry", state="ok" if links else "absent", text=without_credentials(text))
     variables = {**tool.variables, "UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
     arguments = ("pip", "compile", "-", "--no-deps", "--no-cache", "--quiet", "--no-header", "--no-annotate")
     try:
@@ -83,7 +84,7 @@ def registry(desk: Desk) -> Check:
         return refused(where, "timed out")
     if said.exit_code == 0:
         return Check(code="registry", state="ok", text=where)
-    return refused(where, uv.without_credentials(said.stderr.decode("utf-8", "replace")))
+    return refused(where, without_credentials(said.stderr.decode("utf-8", "replace")))
 
 
 def refused(where: str, complaint: str) -> Check:
@@ -106,7 +107,7 @@ def _lines(complaint: str) -> tuple[str, ...]:
 
 def _where(variables: dict[str, str], flags: tuple[str, ...]) -> str:
     """The indexes that are asked, without their credentials."""
-    from mlrun.env.uv import without_credentials
+    from mlrun.env.pip_settings import without_credentials
 
     first = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or _PYPI
     extra = (variables.get("UV_INDEX") or variables.get("UV_EXTRA_INDEX_URL") or "").split()
