@@ -17,14 +17,14 @@ from mlrun import digest
 from mlrun.env.shelf import shorten
 from mlrun.env.values import Asked, Container, Plan
 from mlrun.errors import EnvironmentBuildError
-from mlrun.files import RunPaths, write_atomic
+from mlrun.files import write_atomic
 from mlrun.model import Environment, Finding, Job, Usage
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
     from mlrun.env.containers.volumes import Volume
     from mlrun.env.values import Site, Visit
-    from mlrun.model import Digest, EnvironmentRequest, Image, Narrator, Outcome
+    from mlrun.model import Digest, EnvironmentFacts, EnvironmentRequest, Image, Narrator, Outcome
 
 _IN_THE_CONTAINER = (
     '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
@@ -239,6 +239,43 @@ def _variables(container: Container, site: Site) -> tuple[tuple[str, str], ...]:
     )
 
 
+def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: Narrator) -> Environment:  # noqa: ARG001  the protocol
+    """The very image of a past run: by its id on this engine, else by its digest from its registry.
+
+    Raises EnvironmentBuildError (`cannot-restore`) where it is gone: another build of the same files is
+    another image.
+    """
+    from mlrun.env.containers import engine, images
+
+    wanted = facts.image
+    if wanted is None:
+        raise EnvironmentBuildError("the run's record names no image", code="cannot-restore")
+    client = engine.connect(engine.address(site.caller))
+    found = images.find(client, wanted.id)
+    if found is None and wanted.digest:
+        name = f"{images.repository_of(wanted.name)}@{wanted.digest}"
+        found = images.find(client, name) or images.pull(
+            client, name, narrator=narrator, platform=wanted.platform or None, place=None
+        )
+    if found is None:
+        raise EnvironmentBuildError(
+            f"the image of that run, {wanted.name} ({wanted.id[:19]}), is no longer on this engine",
+            hint="give the project instead of the run: its image is made again from the same files",
+            code="cannot-restore",
+        )
+    return Environment(
+        kind="docker",
+        key=_key_of(found),
+        asked=facts.asked,
+        python=facts.python,
+        platform=found.platform,
+        image=replace(found, name=wanted.name),
+        packages=facts.packages,
+        adaptations=facts.adaptations,
+        reused=True,
+    )
+
+
 # --- a run in it ----------------------------------------------------------------------------------------
 
 
@@ -249,6 +286,11 @@ def name_of(visit: Visit) -> str:
 
 def _specification(visit: Visit) -> Path:
     return visit.run_folder / "container-request.json"
+
+
+def _alive(visit: Visit) -> Path:
+    """Locked by the container's carrier for as long as that lives."""
+    return visit.run_folder / "container-alive"
 
 
 def report_path(run_folder: Path) -> Path:
@@ -276,6 +318,7 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
         "create": create,
         "command_without_init": _command(job, '"$@"; exit $?'),
         "report": str(report_path(visit.run_folder)),
+        "alive": str(_alive(visit)),
         "bring_back": str(visit.root) if visit.build_image else None,
     }
     # It holds the values of variables: for our eyes alone, and gone once it is read.
@@ -311,7 +354,7 @@ def settings(environment: Environment, job: Job, visit: Visit, *, is_rootless: b
         "image": environment.image.id,
         "command": _command(job, 'exec "$@"'),
         "name": name_of(visit),
-        "labels": {leftovers.RUN: visit.run_id, **leftovers.labels(RunPaths(visit.run_folder).alive)},
+        "labels": {leftovers.RUN: visit.run_id, **leftovers.labels(_alive(visit))},
         "environment": {"PYTHONUNBUFFERED": "1", **dict(environment.variables), **dict(visit.variables)},
         "working_dir": str(job.cwd),
         "mounts": [volume.as_mount() for volume in (*_own_volumes(visit), *read)],
@@ -345,7 +388,8 @@ def leave(environment: Environment, visit: Visit) -> None:  # noqa: ARG001  the 
 
     Raises EnvironmentBuildError where the container could not be started.
     """
-    _specification(visit).unlink(missing_ok=True)
+    for path in (_specification(visit), _alive(visit)):
+        path.unlink(missing_ok=True)
     report = read_report(visit.run_folder)
     if "exit_code" not in report:
         from mlrun.env.containers import engine, leftovers

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from mlrun.env.containers.engine import Address, connect, refused, status_of
 from mlrun.env.containers.usage import note_usage
 from mlrun.errors import MlrunError
-from mlrun.files import write_atomic
+from mlrun.files import locked, write_atomic
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,8 @@ def main(specification: str) -> int:
     path.unlink()
     report: dict[str, Any] = {"started": False}
     try:
-        code = _run(spec, report)
+        with locked(Path(spec["alive"])):
+            code = _run(spec, report)
     except MlrunError as error:
         report["error"] = {
             "message": error.message, "hint": error.hint, "code": error.code, "details": error.details

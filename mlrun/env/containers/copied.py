@@ -18,7 +18,7 @@ from mlrun.digest import hex_of
 from mlrun.env.containers import context, images, leftovers
 from mlrun.env.containers.engine import refused
 from mlrun.env.containers.volumes import MLFLOWS_FOLDER
-from mlrun.files import RunPaths, locked
+from mlrun.files import locked
 
 if TYPE_CHECKING:
     from mlrun.env.values import Visit
@@ -41,10 +41,11 @@ def project_image(client: Any, base: Image, visit: Visit) -> Image:
     content = context.digest_of(visit.root, paths)
     key = digest.of_value([base.id, content, str(visit.root), str(visit.directory), owner])
     name = f"{REPOSITORY}-{_slug(visit.name)}:{hex_of(key)[:32]}"
-    with locked(visit.cache.locks / f"image-{hex_of(key)[:32]}.lock"):
+    lock = visit.cache.locks / f"image-{hex_of(key)[:32]}.lock"
+    with locked(lock):
         found = images.find(client, name)
         if found is None:
-            _make(client, base, visit, paths, name, owner)
+            _make(client, base, visit, paths, name, owner, lock)
             found = images.find(client, name)
     assert found is not None
     return found
@@ -56,17 +57,16 @@ def _slug(name: str) -> str:
 
 
 def _make(
-    client: Any, base: Image, visit: Visit, paths: list[str], name: str, owner: tuple[int, int]
+    client: Any, base: Image, visit: Visit, paths: list[str], name: str, owner: tuple[int, int], lock: Path
 ) -> None:
     """A container that never starts takes the files in, and becomes the image."""
     from docker.errors import DockerException
 
     link = MLFLOWS_FOLDER.lstrip("/")
     repository, _, tag = name.rpartition(":")
-    alive = RunPaths(visit.run_folder).alive
     container = None
     try:
-        container = client.api.create_container(base.id, ["true"], labels=leftovers.labels(alive))["Id"]
+        container = client.api.create_container(base.id, ["true"], labels=leftovers.labels(lock))["Id"]
         with context.archive(
             visit.root,
             paths,
