@@ -252,6 +252,20 @@ def test_variables_reach_the_environment(tmp_path: Path) -> None:
     assert asked.summary == "conda.yaml: 1 requirement, 3 variables (conda packages from PyPI)"
 
 
+def test_variables_reach_a_container_too(tmp_path: Path) -> None:
+    (tmp_path / "conda.yaml").write_text("variables: {A: b}\ndependencies: [six]\n")
+    asked = env.read(CONDA, tmp_path, manager="docker")
+    assert asked.container is not None
+    assert asked.container.variables == (("A", "b"),)
+
+
+def test_variables_count_where_the_packages_are_inferred(tmp_path: Path) -> None:
+    (tmp_path / "train.py").write_text("import numpy\n")
+    asked = read(tmp_path, "variables: {A: b}\ndependencies: [python=3.11, pip]\n")
+    assert asked.conda is not None
+    assert (requirements(asked), asked.conda.variables) == (["numpy"], (("A", "b"),))
+
+
 def test_what_the_file_says_is_kept_for_a_real_conda(tmp_path: Path) -> None:
     text = "channels: [conda-forge, nodefaults]\n" + dependencies(
         "python=3.8", "pytorch::pytorch=1.4", "pip: [six]"

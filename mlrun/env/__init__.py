@@ -106,7 +106,10 @@ def read(
         from mlrun.env.conda_translate import as_translated
 
         asked = as_translated(asked, caller)
-    return replace(asked, kind="docker", container=Container()) if kind == "docker" else asked
+    if kind == "docker":
+        declared = asked.conda.variables if asked.conda is not None else ()
+        return replace(asked, kind="docker", container=Container(variables=declared))
+    return asked
 
 
 def choose_day(asked: Asked, wanted: str, *, committed_at: str | None) -> Day:

@@ -206,7 +206,6 @@ def _imported(draft: _Draft, tried: list[str], directory: Path, root: Path) -> t
     for name in found.names:
         place = dict(found.imported).get(name, Place(file="MLproject", line=1))
         draft.gathered.requirements.append(Requirement(text=name, place=place))
-    draft.conda = None
     why = f"{tried[0]} names no packages" if tried else "no environment is named and no file lists packages"
     if found.names:
         implied = [f"{name} (for {why})" for name, why in found.implied]
