@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun import env
-from mlrun.env.interpreters import Probes, installed
+from mlrun.env.era import explain
+from mlrun.env.interpreters import Interpreter, Probes, installed
 from mlrun.errors import EnvironmentBuildError
 from mlrun.files import Cache
 from mlrun.model import Caller, EnvironmentRequest
@@ -411,3 +412,54 @@ def replace_python(asked: env.Asked, python: str) -> env.Asked:
     from mlrun.value import replace as replaced
 
     return replaced(asked, python=python)
+
+
+# --- what pip says ------------------------------------------------------------------------------------
+
+UNBUILT = """\
+  Building wheel for scikit-survival (setup.py): finished with status 'error'
+  ERROR: Command errored out with exit status 1:
+      ModuleNotFoundError: No module named 'ecos'
+  ERROR: Failed building wheel for scikit-survival
+ERROR: Failed to build one or more wheels
+"""
+NO_VERSION = """\
+ERROR: Could not find a version that satisfies the requirement numpy==1.14.3 (from versions: 1.16.0, 1.17.0)
+ERROR: No matching distribution found for numpy==1.14.3
+"""
+CONFLICT = """\
+ERROR: Cannot install alpha==1.0 and beta because these package versions have conflicting dependencies.
+
+The conflict is caused by:
+    alpha 1.0 depends on six<1
+    beta 2.0 depends on six>1
+
+To fix this you could try to:
+ERROR: ResolutionImpossible: for help visit https://pip.pypa.io/
+"""
+
+
+@pytest.mark.parametrize(
+    ("said", "message", "code"),
+    [
+        (
+            UNBUILT,
+            "`scikit-survival` has no wheel for Python 3.7 and does not build from source",
+            "cannot-build-package",
+        ),
+        (
+            NO_VERSION,
+            "no numpy==1.14.3 that Python 3.7 can use was in the index on that day",
+            "cannot-resolve",
+        ),
+        (
+            CONFLICT,
+            "the requirements contradict each other: alpha 1.0 depends on six<1; beta 2.0 depends on six>1",
+            "cannot-resolve",
+        ),
+        ("Traceback\nERROR: something else\n", "pip of the day: something else", "environment-failed"),
+    ],
+)
+def test_a_failure_of_pip_is_told_in_one_sentence(said: str, message: str, code: str) -> None:
+    error = explain(said, Interpreter(path="/x", version="3.7.16"))
+    assert (error.message, error.code) == (message, code)

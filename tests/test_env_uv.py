@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mlrun.env.uv import explain
 from mlrun.process import Captured
 
@@ -38,3 +40,60 @@ def test_a_package_of_the_projects_own_that_does_not_build_is_told_by_its_cause(
     error = explain("build mine", Captured(exit_code=1, stdout=b"", stderr=said))
     assert error.message == "cannot build mine: call to `hatchling.build` failed"
     assert error.hint is None
+
+
+NO_WHEEL = """\
+error: No solution found when resolving dependencies
+  cause: Because numpy==1.14.3 has no usable wheels and only the following versions of numpy are available:
+             numpy<1.14.3.dev0
+             numpy==1.14.3
+         we can conclude that numpy==1.14.3.* cannot be used.
+         And because you require numpy==1.14.3.*, we can conclude that your requirements are unsatisfiable.
+"""
+OLD_METADATA = """\
+error: No solution found when resolving dependencies
+  cause: Because pandas==0.24.2 has invalid metadata and you require pandas==0.24.2, we can conclude that your requirements are unsatisfiable.
+
+hint: Metadata for `pandas` (v0.24.2) could not be parsed:
+  after parsing `2011`, found `k`, which is not part of a valid version
+  pytz (>=2011k)
+        ^^^^^^^
+"""  # noqa: E501  as uv writes it
+NEWER_PYTHON = """\
+error: No solution found when resolving dependencies
+  cause: Because the current Python version (3.7.16) does not satisfy Python>=3.8 and all of:
+             mlflow>=2.9.0,<=2.11.4
+             mlflow>=2.12.1
+         depend on Python>=3.8, we can conclude that all of:
+             mlflow>=2.9.0,<=2.11.4
+          cannot be used.
+"""
+LATER = """\
+error: No solution found when resolving dependencies
+  cause: Because there is no version of mlflow==2.9.0 and you require mlflow==2.9.0, we can conclude that your requirements are unsatisfiable.
+
+hint: `mlflow` was filtered by `exclude-newer` to only include packages uploaded before 2020-06-01T00:00:00Z. The requested version, v2.9.0, was published at 2023-12-06T05:08:29.142Z. Consider using `exclude-newer-package` to override the cutoff for this package.
+"""  # noqa: E501  as uv writes it
+CONFLICT = """\
+error: No solution found when resolving dependencies
+  cause: Because pandas==1.1.0 depends on numpy>=1.15.4 and you require pandas==1.1, we can conclude that you require numpy>=1.15.4.
+         And because you require numpy<1.15, we can conclude that your requirements are unsatisfiable.
+"""  # noqa: E501  as uv writes it
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (NO_WHEEL, "`numpy==1.14.3` has no wheel for this Python"),
+        (OLD_METADATA, "`pandas==0.24.2` has metadata that uv does not take: `pytz (>=2011k)`"),
+        (NEWER_PYTHON, "`mlflow>=2.9.0,<=2.11.4` needs Python>=3.8"),
+        (LATER, "`mlflow==2.9.0` came out at 2023-12-06T05:08:29, after that day"),
+        (
+            CONFLICT,
+            "pandas==1.1.0 depends on numpy>=1.15.4 and you require pandas==1.1; but you require numpy<1.15",
+        ),
+    ],
+)
+def test_what_has_no_solution_is_told_by_what_it_starts_from(said: str, told: str) -> None:
+    error = explain("resolve it", Captured(exit_code=1, stdout=b"", stderr=said.encode()))
+    assert (error.message, error.code) == (f"cannot resolve it: {told}", "cannot-resolve")
