@@ -420,6 +420,21 @@ def test_a_package_of_poetry_is_installed(tmp_path: Path) -> None:
     assert [local.path for local in asked.local] == ["."]
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    ["tool = 1\n", "project = 2\n", "[tool]\npoetry = 3\n", "[project]\nname = 4\ndependencies = 5\n"],
+)
+def test_a_manifest_of_nonsense_is_no_reason_to_fall(tmp_path: Path, manifest: str) -> None:
+    write(tmp_path, {"train.py": TRAIN})
+    assert asked_of(tmp_path, manifest, "pyproject.toml").kind == "venv"
+
+
+def test_an_option_that_names_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProjectError) as caught:
+        asked_of(tmp_path, "six\n-e\n")
+    assert str(caught.value.place) == "requirements.txt:2:1"
+
+
 # --- exports ------------------------------------------------------------------------------------------
 
 BROUGHT_ALONG = ["certifi", "idna", "zipp", "cycler", "kiwisolver", "greenlet", "mako", "smmap"]

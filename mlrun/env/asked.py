@@ -72,7 +72,7 @@ def read_asked(
     """
     if locked and (directory / OWN_LOCK).is_file():
         values = _toml(OWN_LOCK, directory)
-        if isinstance(ours := values.get("tool", {}).get("mlrun"), dict):
+        if isinstance(ours := _table(values, "tool").get("mlrun"), dict):
             return _from_own_lock(ours, request, directory, root=root, translate=translate)
     if request.key == "environment" and request.path is None:
         return _finished(_in_place(request, directory), directory, shown="environment")
@@ -164,7 +164,7 @@ def _read(request: EnvironmentRequest, directory: Path, *, root: Path, translate
 
 
 def _is_own_lock(directory: Path) -> bool:
-    return "mlrun" in _toml(OWN_LOCK, directory).get("tool", {})
+    return "mlrun" in _table(_toml(OWN_LOCK, directory), "tool")
 
 
 def _is_empty(draft: _Draft) -> bool:
@@ -235,7 +235,7 @@ def _is_manifest(path: Path) -> bool:
     if path.name != "pyproject.toml":
         return True
     values = _toml(path.name, path.parent)
-    return "project" in values or "poetry" in values.get("tool", {})
+    return "project" in values or "poetry" in _table(values, "tool")
 
 
 def _reader_of(
@@ -307,7 +307,7 @@ def _requirements(path: str, directory: Path) -> _Draft:
 
 def _pylock(path: str, directory: Path) -> _Draft:
     values = _toml(path, directory)
-    draft = _Draft(lock=path, count=len(values.get("packages", ())))
+    draft = _Draft(lock=path, count=len(_list(values, "packages")))
     draft.gathered.files.append(path)
     if requires := values.get("requires-python"):
         draft.python, draft.python_from = normal_python(str(requires)), path
@@ -325,17 +325,16 @@ def _uv_lock(path: str, directory: Path) -> _Draft:
 def _pyproject(path: str, directory: Path) -> _Draft:
     """What says how it is built is a package and installed; of others only the dependencies, as in uv."""
     values = _toml(path, directory)
-    project, poetry = values.get("project", {}), values.get("tool", {}).get("poetry")
-    draft = _Draft(count=len(project.get("dependencies", ())))
+    project, poetry = _table(values, "project"), _table(values, "tool").get("poetry")
+    draft = _Draft(count=len(_list(project, "dependencies")))
     draft.content = _digest_of(read_text(directory / path, shown=path))
     draft.gathered.files.append(path)
-    if poetry is not None and "name" not in project:
+    if isinstance(poetry, dict) and "name" not in project:
         _poetry(poetry, path, directory, draft)
     elif "build-system" in values:
         draft.gathered.local.append(_project_itself(path))
-        draft.incomplete = not project.get("dependencies") and "dependencies" not in project.get(
-            "dynamic", ()
-        )
+        dynamic = _list(project, "dynamic")
+        draft.incomplete = not project.get("dependencies") and "dependencies" not in dynamic
     else:
         draft.manifest = path
     if requires := project.get("requires-python"):
@@ -392,11 +391,11 @@ def _pipfile(path: str, directory: Path) -> _Draft:
     values = _toml(path, directory)
     draft = _Draft()
     draft.gathered.files.append(path)
-    requires = values.get("requires", {})
+    requires = _table(values, "requires")
     if python := requires.get("python_full_version") or requires.get("python_version"):
         draft.python, draft.python_from = normal_python(str(python)), path
-    _pipfile_sources(values.get("source", ()), draft)
-    _pipfile_packages(values.get("packages", {}), path, directory, draft)
+    _pipfile_sources(_list(values, "source"), draft)
+    _pipfile_packages(_table(values, "packages"), path, directory, draft)
     return draft
 
 
@@ -419,7 +418,7 @@ def _pipfile_lock(path: str, directory: Path) -> _Draft:
 
 
 def _pipfile_sources(sources: Any, draft: _Draft) -> None:
-    for number, source in enumerate(sources):
+    for number, source in enumerate(source for source in sources if isinstance(source, dict)):
         draft.gathered.options.append(
             ("extra-index-url" if number else "index-url", str(source.get("url", "")))
         )
@@ -450,6 +449,17 @@ _NAMED_READERS: dict[str, Callable[[str, Path], _Draft]] = {
     "pipfile": _pipfile,
     "pipfile.lock": _pipfile_lock,
 }
+
+
+def _table(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """A table of a TOML file; an empty one where something else stands there."""
+    found = values.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+def _list(values: dict[str, Any], key: str) -> list[Any]:
+    found = values.get(key)
+    return found if isinstance(found, list) else []
 
 
 def _toml(path: str, directory: Path) -> dict[str, Any]:
@@ -528,7 +538,7 @@ def _python_beside(draft: _Draft, directory: Path) -> None:
             draft.python, draft.python_from = normal_python(lines[0]), ".python-version"
             return
     if draft.python is None and (directory / "pyproject.toml").is_file():
-        requires = _toml("pyproject.toml", directory).get("project", {}).get("requires-python")
+        requires = _table(_toml("pyproject.toml", directory), "project").get("requires-python")
         if requires:
             draft.python, draft.python_from = normal_python(str(requires)), "pyproject.toml"
 

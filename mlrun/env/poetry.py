@@ -27,9 +27,10 @@ def is_package(poetry: dict[str, Any], manifest: Path) -> bool:
 def dependencies(poetry: dict[str, Any]) -> tuple[str | None, list[str]]:
     """The Python that is asked for, and requirements as pip writes them."""
     python, lines = None, []
-    for name, wanted in poetry.get("dependencies", {}).items():
+    table = poetry.get("dependencies")
+    for name, wanted in table.items() if isinstance(table, dict) else ():
         if name.lower() == "python":
-            python = _version(wanted if isinstance(wanted, str) else str(wanted.get("version", "")))
+            python = _version(str(wanted.get("version", "")) if isinstance(wanted, dict) else str(wanted))
         else:
             lines += [_requirement(name, each) for each in (wanted if isinstance(wanted, list) else [wanted])]
     return python, [line for line in lines if line]

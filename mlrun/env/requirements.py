@@ -309,7 +309,8 @@ def _local(text: str, *, editable: bool, place: Place, directory: Path) -> _Loca
     if "://" in bare or " @ " in bare or not _looks_local(bare, place, directory, editable=editable):
         return None
     match = _EXTRAS.fullmatch(bare)
-    assert match is not None
+    if match is None:
+        raise ProjectError("this names nothing to install", place=place, code="bad-requirement")
     return _Local(os.path.expanduser(match["path"]), None, match["extras"] or "", editable)
 
 
