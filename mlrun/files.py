@@ -161,6 +161,11 @@ class Cache:
         return self.root / "stat-v1"
 
     @property
+    def stand_ins(self) -> Path:
+        """What takes conda's place for MLflow: its program, and the environments that it was asked for."""
+        return self.root / "conda-v1"
+
+    @property
     def packages(self) -> Path:
         """What uv keeps for callers who have no cache of their own."""
         return self.root / "uv"

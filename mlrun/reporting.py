@@ -142,6 +142,7 @@ def _child(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) -> 
         record,
         id=run.id,
         name=run.name or record.name,
+        entry_point=dict(run.tags).get("mlflow.project.entryPoint", record.entry_point),
         status=run.status if run.status != "running" else record.status,
         started_at=run.started_at or record.started_at,
         ended_at=ended,

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlrun import data, env, files, process, project, recording, reporting, resolve, source
+from mlrun import data, env, files, process, project, recording, reporting, resolve, source, standin
 from mlrun.errors import MlrunError
 from mlrun.model import Job, Narrator
 from mlrun.recording import Prepared
@@ -209,7 +209,9 @@ def _execute(
     host = None
     if reporting.is_wanted(environment, told):
         host = env.address_of_ours(environment, stage.caller, arguments)
+    steps = standin.variables(stage.cache, environment, job.variables) if host else {}
     with reporting.listening(record, paths, variables=told, host=host) as settings:
+        settings = {**settings, **steps}
         job = replace(job, variables=_changed(job.variables, settings))
         visit = _visit(prepared, paths, stage, settings)
         try:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 
 from mlrun.files import Home
 from tests.test_run import Shell
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCRIPT = """
 import mlflow, os, sys
@@ -74,3 +71,37 @@ def test_a_server_of_the_users_own_is_left_to_them(shell: Shell, tmp_path: Path)
     assert record["tags"] == {"mlflow.tracking_uri": (tmp_path / "own").as_uri()}
     assert record["metrics"] == {}
     assert list((tmp_path / "own").rglob("loss"))
+
+
+@pytest.mark.slow
+def test_a_workflow_of_mlflow_runs_its_steps_without_conda(shell: Shell) -> None:
+    (shell.cwd / "conda.yaml").write_text(
+        "name: steps\nchannels: [defaults]\n"
+        "dependencies: [python>=3.9, pip, {pip: [mlflow-skinny==2.9.2, 'setuptools<81']}]\n"
+    )
+    (shell.cwd / "MLproject").write_text(
+        "name: flow\nconda_env: conda.yaml\nentry_points:\n"
+        "  main: {command: python flow.py}\n"
+        "  step:\n    parameters: {size: int}\n    command: python step.py {size}\n"
+    )
+    (shell.cwd / "flow.py").write_text(
+        "import mlflow\n"
+        "with mlflow.start_run():\n"
+        "    step = mlflow.run('.', 'step', parameters={'size': 3})\n"
+        "    said = mlflow.tracking.MlflowClient().get_run(step.run_id)\n"
+        "    mlflow.log_metric('from_step', said.data.metrics['size'])\n"
+    )
+    (shell.cwd / "step.py").write_text(
+        "import mlflow, sys\nwith mlflow.start_run():\n    mlflow.log_metric('size', float(sys.argv[1]))\n"
+    )
+    variables = shell.variables
+    variables["PATH"] = ":".join(
+        folder for folder in variables["PATH"].split(":") if not (Path(folder) / "conda").exists()
+    )
+    record = shell.record(".")
+    assert record["metrics"]["from_step"]["last"] == 3
+    (step,) = [
+        each for each in json.loads(shell.mlrun("runs", "--json").stdout) if each["entry_point"] == "step"
+    ]
+    assert (step["status"], step["metrics"]) == ("finished", {"size": 3})
+    assert shell.show(step["id"])["parents"] == {"nested": record["id"]}
