@@ -88,7 +88,7 @@ def read(
     from mlrun.env.asked import read_asked
 
     if kind == "conda" or (kind is None and _conda_is_at_hand(request, caller)):
-        from mlrun.env.conda import as_conda
+        from mlrun.env.conda_translate import as_conda
 
         asked = read_asked(request, directory, root=root, translate=False, locked=locked)
         if (for_conda := as_conda(asked, by_hand=kind == "conda")) is not None:
@@ -310,7 +310,7 @@ def _kind(request: EnvironmentRequest, manager: str | None) -> EnvKind | None:
 
 def _conda_is_at_hand(request: EnvironmentRequest, caller: Caller | None) -> bool:
     """Whether there is a conda, should this be a conda file."""
-    if caller is None or request.key not in (None, "conda_env", "environment"):
+    if caller is None or request.key == "python_env" or (request.key == "environment" and not request.path):
         return False
     from mlrun.env.conda_tools import find as found
 

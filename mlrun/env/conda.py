@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from mlrun import digest
 from mlrun.env import conda_lock, conda_prefix, conda_tools
-from mlrun.env.conda_translate import needs_conda, variables_in_words
 from mlrun.env.shelf import Answer, Shelf, shorten, utc
 from mlrun.env.values import Plan
 from mlrun.errors import EnvironmentBuildError
@@ -34,21 +33,6 @@ FORMAT = 1
 _MARKER = ".complete"
 _WITHOUT_ANSWER = frozenset({"no-channel", "cannot-resolve"})
 _NOBODY = digest.of_bytes(b"conda has no answer")
-
-
-def as_conda(asked: Asked, *, by_hand: bool = False) -> Asked | None:
-    """A conda file as what conda is asked; None for one that a virtual environment answers as well.
-
-    `by_hand` says that conda was wanted by its name, so that any conda file is one.
-    """
-    if asked.conda is None or not (by_hand or needs_conda(asked.conda)):
-        return None
-    count = len(asked.conda.specs)
-    shown, _, contents = asked.summary.partition(": ")
-    parts = [f"{count} conda package{'' if count == 1 else 's'}"]
-    parts += [part for part in contents.split(", ") if part != "no packages"]
-    summary = f"{shown}: {', '.join(parts)}{variables_in_words(asked.conda)}"
-    return replace(asked, kind="conda", summary=summary, conda=replace(asked.conda, by_hand=by_hand))
 
 
 def plan(asked: Asked, site: Site) -> Plan:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 import sys
+from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
@@ -45,7 +45,7 @@ def find(caller: Caller) -> CondaTool | None:
         program := _runnable(os.path.join(home, "bin/conda"))
     ):
         return CondaTool(name="conda", program=program)
-    if importlib.util.find_spec("rattler") is not None:
+    if PathFinder.find_spec("rattler") is not None:
         return CondaTool(name="py-rattler")
     search_path = variables.get("PATH", os.defpath)
     for name in ("micromamba", "mamba", "conda"):

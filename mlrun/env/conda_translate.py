@@ -234,6 +234,21 @@ def _missing_data(found: _Gathering) -> Iterable[Finding]:
 # --- afterwards ---------------------------------------------------------------------------------------
 
 
+def as_conda(asked: Asked, *, by_hand: bool = False) -> Asked | None:
+    """A conda file as what conda is asked; None for one that a virtual environment answers as well.
+
+    `by_hand` says that conda was wanted by its name, so that any conda file is one.
+    """
+    if asked.conda is None or not (by_hand or needs_conda(asked.conda)):
+        return None
+    count = len(asked.conda.specs)
+    shown, _, contents = asked.summary.partition(": ")
+    parts = [f"{count} conda package{'' if count == 1 else 's'}"]
+    parts += [part for part in contents.split(", ") if part != "no packages"]
+    summary = f"{shown}: {', '.join(parts)}{_variables_in_words(asked.conda)}"
+    return replace(asked, kind="conda", summary=summary, conda=replace(asked.conda, by_hand=by_hand))
+
+
 def as_translated(asked: Asked, caller: Caller | None) -> Asked:
     """What a translated conda file asks: its summary says so, and findings name programs that are missing.
 
@@ -241,7 +256,7 @@ def as_translated(asked: Asked, caller: Caller | None) -> Asked:
     """
     if asked.conda is None:
         return asked
-    summary = asked.summary + variables_in_words(asked.conda)
+    summary = asked.summary + _variables_in_words(asked.conda)
     summary += FROM_PYPI if _takes_from_pypi(asked.conda) else ""
     findings = asked.findings
     if caller is not None and not asked.exported:
@@ -249,7 +264,7 @@ def as_translated(asked: Asked, caller: Caller | None) -> Asked:
     return replace(asked, summary=summary, findings=findings)
 
 
-def variables_in_words(conda: CondaAsked) -> str:
+def _variables_in_words(conda: CondaAsked) -> str:
     """For a summary: `, 2 variables`."""
     count = len(conda.variables)
     return f", {count} variable{'' if count == 1 else 's'}" if count else ""
