@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from mlrun import scene, source
 from mlrun.env.asked import OWN_LOCK, asked_digest
 from mlrun.env.lock import facts_in, files_here, notes_in, with_notes
+from mlrun.env.venv import platform_name
 from mlrun.errors import EnvironmentBuildError, UsageError
 from mlrun.files import write_atomic
 from mlrun.model import Finding
@@ -90,7 +91,22 @@ def check(wanted: Wanted, desk: Desk) -> Locked:
         )
     why = _stale(held, asked, found)
     facts = facts_in(held.text)
-    return Locked(status="stale" if why else "up to date", path=path, facts=facts, asked=asked, why=why)
+    return Locked(
+        status="stale" if why else "up to date",
+        path=path,
+        facts=facts,
+        asked=asked,
+        why=why,
+        findings=_other_platform(facts),
+    )
+
+
+def _other_platform(facts: EnvironmentFacts) -> tuple[Finding, ...]:
+    here = platform_name()
+    if facts.platform in ("", here):
+        return ()
+    message = f"the lock is for {facts.platform}, and this is {here}: not all of it may have wheels here"
+    return (Finding(level="warning", code="other-platform", message=message),)
 
 
 # --- what is there ------------------------------------------------------------------------------------

@@ -40,7 +40,8 @@ def shell_command(
     """Open a shell in the environment of a project or of a past run; nothing is recorded.
 
     It is your own shell ($SHELL) with your own settings; the environment comes first on its PATH, and its
-    name stands before the prompt. `exit` or Ctrl-D leaves. Where it starts is as with `mlrun exec`.
+    name stands before the prompt. `exit` or Ctrl-D leaves. Where it starts is as with `mlrun exec`. What you
+    install there lasts until the next run, which starts from the lock again.
 
     \b
     Examples:

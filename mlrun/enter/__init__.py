@@ -264,7 +264,7 @@ def _visit(inside: Inside, desk: Desk, run_id: str) -> Iterator[env.Visit]:
             run_folder=folder,
             caller=desk.caller,
             cache=desk.cache,
-            variables=inside.variables,
+            variables=(*inside.variables, *shells.prompt_in_a_container(inside.title)),
             resources=inside.resources,
         )
     finally:

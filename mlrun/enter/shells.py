@@ -102,6 +102,11 @@ def prepared(job: Job, title: str, path: tuple[str, ...]) -> Job:
     return replace(job, argv=argv, variables=variables)
 
 
+def prompt_in_a_container(title: str) -> tuple[tuple[str, str], ...]:
+    """The image's shell has no settings of the user's: it takes the prompt that it finds."""
+    return (("PS1", f"(mlrun {_plain(title)}) \\w \\$ "),)
+
+
 def _plain(title: str) -> str:
     """A name in a prompt: what a shell would expand there, or a terminal obey, does not get in."""
     return re.sub(r"[^\w.+ -]", "_", title)[:40]

@@ -135,11 +135,13 @@ class _Restoration:
     def _revision(self, commit: str) -> Revision:
         if not _COMMIT.fullmatch(commit):
             raise SourceError(f"the record names no commit: `{commit[:80]}`", code="commit-gone")
+        reasons: list[str] = []
         for repository in self._repositories():
-            found = self._in_repository(repository, commit)
-            if found is not None:
-                return found
-        return self._from_url(commit)
+            try:
+                return self._in_repository(repository, commit)
+            except MlrunError as error:  # it is another one, or none of ours
+                reasons.append(f"{repository}: {error.message}")
+        return self._from_url(commit, reasons)
 
     def _repositories(self) -> Iterator[Path]:
         """Repositories on this machine that may hold the commit: where it was, and where the caller is."""
@@ -154,26 +156,24 @@ class _Restoration:
             elif (folder / "objects").is_dir() and (folder / "HEAD").is_file():
                 yield folder
 
-    def _in_repository(self, repository: Path, commit: str) -> Revision | None:
+    def _in_repository(self, repository: Path, commit: str) -> Revision:
         git = local_git(repository, self.caller.variables)
-        try:
-            bare = (repository / "objects").is_dir() and not (repository / ".git").exists()
-            objects = repository / "objects" if bare else directories.objects_of(git)
-            return find_local(git, commit, objects=objects)
-        except MlrunError:  # it has gone, is another one, or is none of ours
-            return None
+        bare = (repository / "objects").is_dir() and not (repository / ".git").exists()
+        objects = repository / "objects" if bare else directories.objects_of(git)
+        return find_local(git, commit, objects=objects)
 
-    def _from_url(self, commit: str) -> Revision:
+    def _from_url(self, commit: str, reasons: list[str]) -> Revision:
         url = self.facts.url
-        where = f"{self.facts.directory} no longer has it"
         if url is None:
-            raise self._gone(commit, where)
+            why = f"{self.facts.directory} no longer has it"
+            raise self._gone(commit, why, details=tuple(dict.fromkeys(reasons)))
         try:
             target = parse_target(url, commit, directory="/")
             mirror = Mirror(target, variables=self.caller.variables, cache=self.cache, narrator=self.narrator)
             return mirror.find()
         except SourceError as error:
-            raise self._gone(commit, error.message, details=error.details) from error
+            details = (*dict.fromkeys(reasons), *error.details)
+            raise self._gone(commit, error.message, details=details) from error
 
     def _gone(self, commit: str, why: str, details: tuple[str, ...] = ()) -> SourceError:
         return SourceError(

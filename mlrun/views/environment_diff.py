@@ -42,6 +42,7 @@ class Difference:
     facts: tuple[Fact, ...]
     changes: tuple[Change, ...]
     unchanged: int
+    packages_known: bool = True
 
     @property
     def is_none(self) -> bool:
@@ -56,13 +57,14 @@ class Difference:
 def difference(before: EnvironmentFacts, after: EnvironmentFacts) -> Difference:
     """Compare two environments; what one of them does not say is no difference."""
     old, new = _by_name(before.packages), _by_name(after.packages)
-    known = bool(before.packages and after.packages) or (before.image is None and after.image is None)
+    known = all(facts.packages or facts.image is None for facts in (before, after))
     names = sorted(old.keys() | new.keys()) if known else []
     changes = [_change(name, old.get(name), new.get(name)) for name in names]
     return Difference(
         facts=_facts(before, after),
         changes=tuple(change for change in changes if change is not None),
         unchanged=sum(change is None for change in changes),
+        packages_known=known,
     )
 
 
@@ -123,7 +125,7 @@ def _facts(before: EnvironmentFacts, after: EnvironmentFacts) -> tuple[Fact, ...
 
 
 def _image(facts: EnvironmentFacts) -> str:
-    return f"{facts.image.name} {facts.image.digest or facts.image.id}" if facts.image else ""
+    return f"{facts.image.name} {words.short(facts.image.digest or facts.image.id)}" if facts.image else ""
 
 
 # --- shown --------------------------------------------------------------------------------------------
@@ -149,7 +151,9 @@ def _versions(change: Change) -> str:
 
 
 def summary(found: Difference) -> str:
-    """`2 added, 1 removed, 3 changed, 40 the same`."""
+    """`2 added, 1 removed, 3 changed, 40 packages the same`."""
+    if not found.packages_known:
+        return "what packages an image holds is not known"
     counts = [
         (found.count("added"), "added"),
         (found.count("removed"), "removed"),
@@ -170,7 +174,7 @@ def as_json(found: Difference) -> dict[str, object]:
             {"name": change.name, "change": change.how, "before": change.before, "after": change.after}
             for change in found.changes
         ],
-        "unchanged": found.unchanged,
+        "unchanged": found.unchanged if found.packages_known else None,
     }
 
 
