@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from importlib.machinery import PathFinder
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import quote
 
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import value
@@ -47,6 +45,8 @@ def find(caller: Caller) -> CondaTool | None:
         return CondaTool(name="conda", program=program)
     if PathFinder.find_spec("rattler") is not None:
         return CondaTool(name="py-rattler")
+    import shutil
+
     search_path = variables.get("PATH", os.defpath)
     for name in ("micromamba", "mamba", "conda"):
         if program := shutil.which(name, path=search_path):
@@ -96,6 +96,8 @@ def channel_urls(
     A path is a channel of this machine, relative to the conda file's `folder`. Those that are only named are
     served by `CONDA_CHANNEL_ALIAS`, else by anaconda.org.
     """
+    from urllib.parse import quote
+
     alias = variables.get("CONDA_CHANNEL_ALIAS") or _ALIAS
     urls: list[str] = []
     for channel in [name for name in channels if name != "nodefaults"] or ["defaults"]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import TYPE_CHECKING
 
 from mlrun.env.conda_names import ONE_MORE_NUMBER, Named, canonical, lookup
@@ -282,6 +281,8 @@ def needs_conda(conda: CondaAsked) -> bool:
 
 def _missing_programs(conda: CondaAsked, search_path: str) -> tuple[Finding, ...]:
     """Programs that the conda file would bring, and that are not in the folders of `search_path`."""
+    import shutil
+
     found = []
     for item in conda.specs:
         program = lookup(parse(item.text, item.place).name).program

@@ -11,8 +11,6 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun import yamlfile
-from mlrun.env import conda_specs
-from mlrun.env.conda_translate import Line, listed, looks_exported, translate
 from mlrun.env.requirements import Gathered, add_item
 from mlrun.env.values import CondaAsked, Requirement
 from mlrun.env.versions import normal_python
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from mlrun.env.conda_translate import Line
     from mlrun.model import Place
     from mlrun.yamlfile import Node
 
@@ -102,13 +101,22 @@ def read_environment_file(
             pip=tuple(reading.pip_lines),
             variables=tuple(_variables(root.get("variables"))),
         )
+    _say(reading)
+    return found
+
+
+def _say(reading: _Reading) -> None:
+    if not reading.mended and not reading.misplaced:
+        return
+    from mlrun.env.conda_translate import listed
+
+    path, found = reading.path, reading.found
     if reading.mended:
         found.adaptations.append(f"read as it was meant in {path}: {listed(reading.mended)}")
     if reading.misplaced:
         found.adaptations.append(
             f"lines of pip among conda's packages in {path}: {listed(reading.misplaced)}"
         )
-    return found
 
 
 def _take_keys(root: MapNode, reading: _Reading, *, conda: bool) -> None:
@@ -173,6 +181,9 @@ def _dependency(item: Scalar, reading: _Reading, *, conda: bool) -> None:
     if not conda:
         _pip_item(text, item.place, reading)
         return
+    from mlrun.env import conda_specs
+    from mlrun.env.conda_translate import Line
+
     spec = conda_specs.parse(text, item.place)
     if spec.extras:
         reading.misplaced.append(text)
@@ -181,6 +192,8 @@ def _dependency(item: Scalar, reading: _Reading, *, conda: bool) -> None:
 
 
 def _python(text: str, place: Place, reading: _Reading) -> None:
+    from mlrun.env import conda_specs
+
     spec = conda_specs.parse(text, place)
     reading.specs.append(Requirement(text=text, place=place))
     reading.found.python = normal_python(conda_specs.python_version(spec), place) or reading.found.python
@@ -188,6 +201,8 @@ def _python(text: str, place: Place, reading: _Reading) -> None:
 
 def _pip_item(text: str, place: Place, reading: _Reading) -> None:
     if _CONDA_PIN.fullmatch(text):
+        from mlrun.env import conda_specs
+
         spec = conda_specs.parse(text, place)
         meant = spec.name + conda_specs.pip_version(spec).text
         reading.mended.append(f"`{text}` as `{meant}`")
@@ -218,6 +233,10 @@ def _variables(node: Node | None) -> Iterator[tuple[str, str]]:
 def _translate(reading: _Reading) -> None:
     """Conda packages as requirements under the names that PyPI has for them."""
     found = reading.found
+    if not reading.lines:
+        return
+    from mlrun.env.conda_translate import looks_exported, translate
+
     found.exported = looks_exported(reading.lines, found.gathered.requirements)
     told = translate(
         reading.lines,
