@@ -9,6 +9,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from mlrun.difference import CAUSES, Difference, causes, difference, facts
 from mlrun.difference.values import Item, Section
@@ -33,6 +35,7 @@ from mlrun.value import replace
 from mlrun.views import difference as view
 from tests import gitserver
 from tests.test_run import Shell
+from tests.test_store_codec import records
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -557,3 +560,31 @@ def test_what_only_passes_on_a_cause_is_one_only_when_alone() -> None:
     assert [cause.kind for cause in causes.causes_of(tuple({**empty, "command": command}.values()))] == [
         "command"
     ]
+
+
+def strange(text: str) -> set[str]:
+    """What a terminal or a page may obey."""
+    return {mark for mark in text if not mark.isprintable() and mark != "\n"}
+
+
+@settings(
+    max_examples=25,
+    phases=[Phase.generate],
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(before=records, after=records, alike=st.booleans())
+def test_any_two_records_are_compared(
+    before: RunRecord,
+    after: RunRecord,
+    alike: bool,
+    compared: Callable[[RunRecord, RunRecord], Difference],
+) -> None:
+    after = replace(before, id=after.id, started_at=after.started_at) if alike else after
+    found = compared(before, after)
+    assert found.verdict in (("same", "unknown") if alike else ("same", "different", "unknown"))
+    assert bool(found.causes) <= (found.verdict == "different")
+    text = view.markdown(found, everything=True)
+    assert not strange(text)
+    json.dumps(view.as_json(found))
+    assert view.describe(found, everything=True)

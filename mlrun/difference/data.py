@@ -174,31 +174,28 @@ def same_content(before: RunRecord, after: RunRecord) -> frozenset[str]:
 
 
 def _pairs(before: RunRecord, after: RunRecord) -> list[tuple[Artifact | None, Artifact | None]]:
-    """Inputs that stand for each other: of one parameter, of one path, of one content."""
+    """Inputs that stand for each other: the very same, else of one parameter, of one path, of one content."""
     ours = [item for item in before.inputs if not is_code(before, item)]
     theirs = [item for item in after.inputs if not is_code(after, item)]
     found: list[tuple[Artifact | None, Artifact | None]] = []
-    for key in (_parameter_of, _path_of, _digest_of):
-        waiting = {key(item): item for item in ours if key(item)}
+    keys: tuple[Callable[[Artifact], object], ...] = (
+        lambda item: (item.path, item.digest, item.parameter),
+        lambda item: item.parameter,
+        lambda item: item.path,
+        lambda item: item.digest,
+    )
+    for key in keys:
+        waiting: dict[object, list[Artifact]] = {}
+        for item in ours:
+            if key(item) is not None:
+                waiting.setdefault(key(item), []).append(item)
         for item in list(theirs):
-            match = waiting.pop(key(item), None)
-            if match is not None:
+            if waiting.get(key(item)):
+                match = waiting[key(item)].pop(0)
                 found.append((match, item))
                 ours.remove(match)
                 theirs.remove(item)
     return [*found, *((item, None) for item in ours), *((None, item) for item in theirs)]
-
-
-def _parameter_of(artifact: Artifact) -> str | None:
-    return artifact.parameter
-
-
-def _path_of(artifact: Artifact) -> str | None:
-    return artifact.path
-
-
-def _digest_of(artifact: Artifact) -> str | None:
-    return artifact.digest
 
 
 def _alone(before: Artifact | None, after: Artifact | None) -> Item:

@@ -500,6 +500,8 @@ def cost(before: RunRecord, after: RunRecord) -> Section:
 
 
 def _cost(name: str, a: float | None, b: float | None, shown: Callable[[float], str]) -> Item | None:
+    if any(it is not None and not math.isfinite(it) for it in (a, b)):
+        shown = repr
     return text_item(
         name,
         None if a is None else shown(a),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlrun.model import Caller, SourceFacts, StoredFile
     from mlrun.source.restoration import Kept
 
+_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _MOST_COMMITS = 100
 _MOST_COUNTED = 2000  # files; of more, lines are not counted
 _NO_FILTERS = ("filter.lfs.required=false", "filter.lfs.smudge=", "filter.lfs.process=")  # they may fetch
@@ -131,6 +133,8 @@ class Trees:
 
     def commits(self, before: str, after: str) -> tuple[Commit, ...] | None:
         """What only one of two commits has in its history, the newest first; None where that is not known."""
+        if not (_ID.fullmatch(before) and _ID.fullmatch(after)):
+            return None
         said = self._git.ask(
             *("log", "--no-show-signature", "--no-color", f"-n{_MOST_COMMITS}", "-z", "--left-right"),
             *("--format=%m%H%x09%s", f"{before}...{after}", "--"),
@@ -142,6 +146,8 @@ class Trees:
 
     def extract(self, tree: str, path: str, destination: Path) -> bool:
         """Write a file or folder of a tree below `destination`, under the same path; False if not there."""
+        if "\0" in path:
+            return False
         names = self._git.ask("ls-tree", "-r", "-z", "--name-only", "--full-tree", tree, "--", path)
         if names.exit_code != 0 or not names.stdout:
             return False
@@ -155,6 +161,8 @@ class Trees:
     # --- how --------------------------------------------------------------------------------------
 
     def _is(self, name: str, kind: str) -> bool:
+        if not _ID.fullmatch(name):
+            return False
         return self._git.ask("cat-file", "-e", f"{name}^{{{kind}}}").exit_code == 0
 
     def _put_together(self, facts: SourceFacts, without: frozenset[StoredFile]) -> str:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.views import words
-from mlrun.views.markup import in_markdown
+from mlrun.views.markup import in_markdown, visible
 
 if TYPE_CHECKING:
     from mlrun.difference import Difference, Item, Section
@@ -145,7 +145,7 @@ def markdown(found: Difference, *, everything: bool = False) -> str:
     for side, record in (("first", found.before), ("second", found.after)):
         cells = (
             in_markdown(record.name),
-            f"`{record.id[:12]}`",
+            in_markdown(record.id[:12]),
             record.status,
             in_markdown(record.started_at),
         )
@@ -190,7 +190,8 @@ def _fenced(text: str) -> str:
     """In a fence longer than any that the text has."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"<details><summary>patch</summary>\n\n{fence}diff\n{text.rstrip()}\n{fence}\n\n</details>"
+    lines = "\n".join(visible(line.replace("\t", "    ")) for line in text.rstrip("\n").split("\n"))
+    return f"<details><summary>patch</summary>\n\n{fence}diff\n{lines}\n{fence}\n\n</details>"
 
 
 # --- JSON ---------------------------------------------------------------------------------------------
