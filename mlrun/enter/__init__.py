@@ -45,7 +45,10 @@ class Entry:
 
 @value
 class Inside:
-    """A place made ready: its environment, the folder to be in, and what the project declares."""
+    """A place made ready: its environment, the folder to be in, and what the project declares.
+
+    `adaptations` are those that were made now; what a lock is from holds those of its run.
+    """
 
     title: str
     environment: Environment
@@ -54,6 +57,7 @@ class Inside:
     variables: tuple[tuple[str, str], ...] = ()
     resources: Resources = Resources()
     findings: tuple[Finding, ...] = ()
+    adaptations: tuple[str, ...] = ()
 
 
 def enter(entry: Entry, desk: Desk) -> int:
@@ -105,7 +109,7 @@ def _tell(inside: Inside, desk: Desk) -> None:
     """What was done to get there is said once, when it is done."""
     environment = inside.environment
     if not environment.reused:
-        for text in environment.adaptations:
+        for text in inside.adaptations:
             desk.teller.fact("adapted", text)
         desk.teller.fact("environment", summary.environment_line(environment))
     for finding in (*inside.findings, *environment.findings):
@@ -147,6 +151,7 @@ def _of_target(entry: Entry, desk: Desk, run_id: str) -> Iterator[Inside]:
             variables=variables,
             resources=points[0].resources if points else Resources(),
             findings=findings,
+            adaptations=environment.adaptations,
         )
 
 

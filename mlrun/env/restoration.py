@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from mlrun import digest
 from mlrun.env.shelf import Shelf
-from mlrun.env.values import Asked, Day, Site
+from mlrun.env.values import Asked
 from mlrun.errors import EnvironmentBuildError
 from mlrun.files import write_atomic
 from mlrun.model import Environment, Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
-    from mlrun.env.values import Restorer
+    from mlrun.env.values import Restorer, Site
     from mlrun.model import EnvironmentFacts, Narrator
 
 _FOLDER = re.compile(r"^\[packages\.directory\]|^directory\s*=|^# pip-folder: ", re.MULTILINE)
@@ -47,11 +47,7 @@ def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: 
         return _of_other_kind(facts, lock, site, narrator)
     if lock is None:
         raise EnvironmentBuildError("the run's record has no lock to build from", code="no-lock")
-    return _venv(facts, lock, replace(site, day=_day(facts)), narrator)
-
-
-def _day(facts: EnvironmentFacts) -> Day:
-    return Day(as_of=facts.as_of, why=facts.as_of_why or "now")
+    return _venv(facts, lock, site, narrator)
 
 
 def _venv(facts: EnvironmentFacts, lock: str, site: Site, narrator: Narrator) -> Environment:
