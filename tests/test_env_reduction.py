@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun.env.asked import read_asked
-from mlrun.env.reduction import loosened, reduced, shrinking
+from mlrun.env.reduction import loosened, reduced, shrinking, without_unreachable
 from mlrun.env.values import Asked, Site
 from mlrun.files import Cache
 from mlrun.model import Caller, EnvironmentRequest
@@ -121,3 +121,26 @@ def test_a_guess_that_no_index_may_have_goes_first(site: Site) -> None:
     [smaller] = shrinking(asked_of(site), site)
     assert texts(smaller) == ["pandas", "scikit-learn"]
     assert smaller.adaptations[-1].endswith("under that name: somebodys-tools")
+
+
+def test_a_public_index_that_cannot_be_reached_is_left_out_and_no_other(site: Site) -> None:
+    (site.directory / "requirements.txt").write_text(
+        "--extra-index-url https://download.pytorch.org/whl/cpu\n"
+        "-f https://data.pyg.org/whl/x.html\n"
+        "-i https://pypi.tuna.tsinghua.edu.cn/simple\n"
+        "--extra-index-url https://u:p@private.example/simple\nsix\n"
+    )
+    asked = asked_of(site)
+    failure = (
+        "Failed to fetch: `https://download.pytorch.org/whl/cpu/six/`,"
+        " `https://private.example/simple/six/`,"
+        " https://pypi.tuna.tsinghua.edu.cn/simple/six/"
+    )
+    found = without_unreachable(asked, failure)
+    assert found is not None
+    assert [value for _, value in found[0].options] == [
+        "https://data.pyg.org/whl/x.html",
+        "https://u:p@private.example/simple",
+    ]
+    assert found[1] == "without download.pytorch.org, pypi.tuna.tsinghua.edu.cn, which cannot be reached"
+    assert without_unreachable(asked, "Failed to fetch: `https://pypi.org/simple/six/`") is None

@@ -56,7 +56,7 @@ _MODULES = {
     "surprise": "scikit-surprise", "talib": "TA-Lib", "telegram": "python-telegram-bot",
     "tensorflow_addons": "tensorflow-addons", "tensorflow_datasets": "tensorflow-datasets",
     "tensorflow_hub": "tensorflow-hub", "tensorflow_probability": "tensorflow-probability",
-    "tensorflow_text": "tensorflow-text", "torch_geometric": "torch-geometric",
+    "tensorflow_text": "tensorflow-text", "torch_geometric": "torch-geometric", "torchcrf": "pytorch-crf",
     "typing_extensions": "typing-extensions", "umap": "umap-learn", "usb": "pyusb",
     "websocket": "websocket-client", "werkzeug": "Werkzeug", "win32api": "pywin32", "win32com": "pywin32",
     "wx": "wxPython", "Xlib": "python-xlib", "yaml": "PyYAML", "ydata_profiling": "ydata-profiling",

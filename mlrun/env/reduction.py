@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mlrun.env import imports
 from mlrun.env.inference import top_of
@@ -22,6 +23,25 @@ if TYPE_CHECKING:
 
 _PIN = re.compile(r"={2,3}\s*(?P<version>[\w.!+*-]+)")
 _MOST_NAMES = 12
+_URL = re.compile(r"https?://[^\s`'\"]+")
+_MIRRORS = words(
+    """
+    mirror.baidu.com mirrors.163.com mirrors.aliyun.com mirrors.cloud.tencent.com
+    mirrors.sustech.edu.cn mirrors.tuna.tsinghua.edu.cn mirrors.ustc.edu.cn pypi.douban.com pypi.doubanio.com
+    pypi.mirrors.ustc.edu.cn
+    pypi.tuna.tsinghua.edu.cn repo.huaweicloud.com
+    """
+)
+"""Public mirrors of PyPI, which hold nothing else: those of https://mirrorz.org/list/pypi and their like."""
+_PUBLIC = _MIRRORS | words(
+    """
+    data.dgl.ai data.pyg.org developer.download.nvidia.com download.openmmlab.com download.pytorch.org
+    pypi.anaconda.org pypi.ngc.nvidia.com pypi.nvidia.com pypi.org pytorch-geometric.com
+    storage.googleapis.com test.pypi.org wheels.vllm.ai
+    """
+)
+"""Indexes and lists of wheels beside PyPI whose packages PyPI has too; a private index is never given up,
+since a stranger's package of the same name would come in its place."""
 _BOUND_TOGETHER = words(
     """
     click flask grpcio h5py itsdangerous jinja2 joblib keras markupsafe numba numpy pandas protobuf pyarrow
@@ -55,6 +75,32 @@ def without_guesses(asked: Asked, site: Site) -> Asked | None:  # noqa: ARG001  
 
 def _is_guess(item: Requirement) -> bool:
     return item.place.file.endswith((".py", ".ipynb")) and not holds_known_module(item.text)
+
+
+def without_unreachable(asked: Asked, failure: str) -> tuple[Asked, str] | None:
+    """The same without public indexes beside PyPI that could not be reached, and a sentence; None for none.
+
+    `failure` is what the resolver said. pip goes on without such an index as well; a mirror of PyPI gives way
+    to the index that is used here.
+    """
+    hosts = {host for url in _URL.findall(failure) if (host := urlsplit(url).hostname)}
+    gone = [option for option in asked.options if _is_further_index(option) and _host(option) in hosts]
+    if not gone:
+        return None
+    kept = tuple(option for option in asked.options if option not in gone)
+    names = sorted({str(_host(option)) for option in gone})
+    return replace(asked, options=kept), f"without {', '.join(names)}, which cannot be reached"
+
+
+def _is_further_index(option: tuple[str, str]) -> bool:
+    name, host = option[0], _host(option)
+    return (name in ("extra-index-url", "find-links") and host in _PUBLIC) or (
+        name == "index-url" and host in _MIRRORS
+    )
+
+
+def _host(option: tuple[str, str]) -> str | None:
+    return urlsplit(option[1]).hostname if "://" in option[1] else None
 
 
 def reduced(asked: Asked, site: Site) -> Asked | None:
