@@ -97,6 +97,14 @@ def test_what_a_pinned_package_does_not_declare_is_added_before_resolving() -> N
     assert said[-1] == ("scipy is added for scikit-learn 0.19.1: it needs them and does not say so on PyPI")
 
 
+def test_a_slow_resolver_is_told_the_limits_of_pinned_packages_from_the_start() -> None:
+    resolver = Resolver({"tensorflow": "1.13.1", "h5py": "3.1", "protobuf": "4.0", "setuptools": "40"})
+    wanted = Wanted(lines=("tensorflow==1.13.1", "h5py", "protobuf>=3.20"))
+    compiled, _ = mended(resolver, wanted, as_of=None, foresee=True)
+    assert versions_in(compiled.text)["h5py"] == "0.9"
+    assert resolver.calls == 2  # protobuf is bound by the project: only the result shows that a limit is due
+
+
 def test_what_an_unpinned_package_does_not_declare_is_added_too() -> None:
     resolver = Resolver({"scikit-learn": "0.19.1"})
     assert {"numpy", "scipy"} <= set(resolved(resolver, "scikit-learn")[0])

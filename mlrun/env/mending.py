@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.env.lock import canonical, versions_in
-from mlrun.env.traps import remedies_for, undeclared
+from mlrun.env.traps import foreseen, remedies_for, undeclared
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace
 
@@ -31,16 +31,21 @@ HELD_SETUPTOOLS_UNTIL = "2023-10-02"
 _WITHOUT_PKG_RESOURCES = 81  # setuptools from here on
 _WITH_OTHER_DISTUTILS = 75  # setuptools from here on, by which old mlflow cannot copy its models
 _PIN = re.compile(r"\s*([\w.-]+)\s*==\s*(\d+(?:\.\d+)*)")
+_BOUND = re.compile(r"\s*([\w.-]+)(?:\[[^\]]*\])?\s*[<>=!~@]")
 _ROUNDS = 3
 
 
-def mended(compile_: Compile, wanted: Wanted, *, as_of: str | None) -> tuple[Compiled, Wanted]:
+def mended(
+    compile_: Compile, wanted: Wanted, *, as_of: str | None, foresee: bool = False
+) -> tuple[Compiled, Wanted]:
     """The resolution, and what was wanted in the end; `adaptations` say what was added and why.
+
+    With `foresee`, for a resolver that takes its time, limits for pinned packages are set from the start.
 
     Raises EnvironmentBuildError where the project's own requirements have no solution.
     """
     wanted, held = _with_what_all_held(wanted, as_of)
-    wanted, said = _with_undeclared(wanted)
+    wanted, said = _for_pins(wanted, foresee=foresee)
     compiled = compile_(wanted)
     compiled = replace(compiled, adaptations=(*held, *said, *compiled.adaptations))
     compiled, wanted = _without_traps(compile_, compiled, wanted)
@@ -56,10 +61,14 @@ def _with_what_all_held(wanted: Wanted, as_of: str | None) -> tuple[Wanted, tupl
     return added, ("setuptools is added, which every environment of that day held",)
 
 
-def _with_undeclared(wanted: Wanted) -> tuple[Wanted, tuple[str, ...]]:
+def _for_pins(wanted: Wanted, *, foresee: bool) -> tuple[Wanted, tuple[str, ...]]:
     """What pinned packages lack for certain, which saves a resolution."""
-    pins = [found for line in wanted.lines if (found := _PIN.match(line))]
-    remedies = undeclared({canonical(found[1]): found[2] for found in pins})
+    found = [_PIN.match(line) for line in wanted.lines]
+    pins = {canonical(pin[1]): pin[2] for pin in found if pin}
+    remedies = undeclared(pins)
+    if foresee:
+        bound = {canonical(match[1]) for line in wanted.lines if (match := _BOUND.match(line))}
+        remedies += foreseen(pins, bound)
     return _remedied(wanted, remedies), tuple(each.why for each in remedies)
 
 

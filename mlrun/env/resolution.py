@@ -115,7 +115,7 @@ class _Resolution:
         )
         if not wanted.lines and not wanted.sources and not wanted.manifest:
             return Compiled(text=self._empty_lock())
-        compiled, wanted = mended(self._compile, wanted, as_of=self.site.day.as_of)
+        compiled, wanted = mended(self._compile, wanted, as_of=self.site.day.as_of, foresee=self.pip)
         if self.pip:
             return compiled
         return with_indexes(

@@ -7,7 +7,10 @@ project itself asks: where both cannot hold, the project's word stands.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Mapping, Set
 
 # fmt: off
 
@@ -119,11 +122,17 @@ def undeclared(locked: dict[str, str]) -> list[Remedy]:
     ]
 
 
-def _limits(locked: dict[str, str]) -> list[Remedy]:
-    """One a package, the strictest."""
+def foreseen(pins: dict[str, str], bound: Set[str]) -> list[Remedy]:
+    """The limits that pinned packages call for if the others come along, but on what is `bound` already."""
+    anything = {trap.other: "9999" for trap in TRAPS if trap.other not in bound}
+    return _limits({**anything, **pins}, among=pins)
+
+
+def _limits(locked: Mapping[str, str], *, among: Container[str] | None = None) -> list[Remedy]:
+    """One a package, the strictest; `among` names the packages that count."""
     strictest: dict[str, Trap] = {}
     for trap in TRAPS:
-        if _bites(trap, locked):
+        if (among is None or trap.package in among) and _bites(trap, locked):
             known = strictest.setdefault(trap.other, trap)
             if numbers(trap.since) < numbers(known.since):
                 strictest[trap.other] = trap
@@ -138,7 +147,7 @@ def _limits(locked: dict[str, str]) -> list[Remedy]:
     ]
 
 
-def _bites(trap: Trap, locked: dict[str, str]) -> bool:
+def _bites(trap: Trap, locked: Mapping[str, str]) -> bool:
     if trap.package not in locked or trap.other not in locked:
         return False
     is_old = numbers(locked[trap.package]) < numbers(trap.before)
