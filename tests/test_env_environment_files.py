@@ -75,11 +75,16 @@ def requirements(asked: Asked) -> list[str]:
         ("opencv=3.4.2=py37_1", "opencv-python-headless==3.4.2.*"),
         ("pytorch=1.4.0=py3.7_cuda10.1.243_cudnn7.6.3_0", "torch==1.4.0"),
         ("ucx-like=1.8.0+gf6ec8d4=cuda10.2_20", "ucx-like==1.8.0"),
+        ("fvcore==0.1.5.post20220512", "fvcore==0.1.5.post20220512"),
+        ("_openmp_mutex==4.5=0_gnu", None),
+        ("dgl-cuda10.1=0.4.3post2=py37_0", "dgl==0.4.3post2"),
+        ("torch==1.9.0", "torch==1.9.0"),
         ("dataclasses=0.8", 'dataclasses==0.8.* ; python_version < "3.7"'),
     ],
 )
-def test_a_match_spec_means_the_same_to_pip(tmp_path: Path, spec: str, requirement: str) -> None:
-    assert requirements(read(tmp_path, dependencies("python=3.8", f'"{spec}"'))) == [requirement]
+def test_a_match_spec_means_the_same_to_pip(tmp_path: Path, spec: str, requirement: str | None) -> None:
+    asked = read(tmp_path, dependencies("python=3.8", "tqdm", f'"{spec}"'))
+    assert requirements(asked)[1:] == ([requirement] if requirement else [])
 
 
 @pytest.mark.parametrize(
@@ -98,6 +103,7 @@ def test_a_match_spec_means_the_same_to_pip(tmp_path: Path, spec: str, requireme
         ("python 3.7|3.8", "3.8"),
         ("conda-forge::python=3.9", "3.9"),
         ("python<3.10", "<3.10"),
+        ("python<4", "<4"),
         ("'python: 3.8'", None),
     ],
 )
@@ -106,6 +112,17 @@ def test_a_python_is_named_as_a_match_spec(tmp_path: Path, spec: str, python: st
         assert read(tmp_path, "dependencies:\n- python: 3.8\n").python == "3.8"
     else:
         assert read(tmp_path, dependencies(f'"{spec}"')).python == python
+
+
+def test_what_is_no_python_is_left_out_and_said(tmp_path: Path) -> None:
+    asked = read(tmp_path, dependencies("python==8.4.0", "numpy"))  # `ipython`, cut by a tool
+    assert (asked.python, requirements(asked)) == (None, ["numpy"])
+    assert [finding.code for finding in asked.findings] == ["no-such-python"]
+
+
+def test_a_requirement_file_may_be_named_by_a_url(tmp_path: Path) -> None:
+    (tmp_path / "reqs.txt").write_text("tqdm\n")
+    assert requirements(read(tmp_path, "dependencies:\n- pip:\n  - -r file:reqs.txt\n")) == ["tqdm"]
 
 
 def test_the_post_releases_that_conda_dates_are_not_pypi_s(tmp_path: Path) -> None:

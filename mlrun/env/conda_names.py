@@ -38,102 +38,105 @@ def _words(text: str) -> frozenset[str]:
 SAME = _words(
     """
     absl-py accelerate adlfs aiobotocore aiofiles aiohttp alabaster albumentations alembic altair
-    aniso8601 annotated-types anyio apache-airflow appdirs argcomplete argon2-cffi argon2-cffi-bindings
-    arrow asgiref asn1crypto astor astroid astropy asttokens async-generator async-timeout atomicwrites
-    attrs audioread autograd automat autopep8 av awscli azure-core azure-identity azure-storage-blob babel
-    backcall backports-functools-lru-cache backports-os backports-shutil-get-terminal-size
-    backports-tempfile backports-weakref backports-zoneinfo bcolz bcrypt beautifulsoup4 binaryornot
-    biopython bitarray bitsandbytes bkcharts black bleach blinker blosc2 bokeh boltons boto boto3 botocore
-    bottleneck bs4 build cachecontrol cached-property cachetools captum cartopy catboost category-encoders
-    certifi cffi cftime chainer chardet charset-normalizer cheroot click click-plugins cligj cloudpathlib
-    cloudpickle cmaes cmake cmdstanpy colorama colorcet colorlog colorlover comet-ml comm configargparse
-    configparser confuse constantly contextlib2 contourpy convertdate cookiecutter coremltools coverage
-    cryptography cssselect cssutils cupy cvxopt cvxpy cycler cymem cython cytoolz daal4py dacite dagster
-    dash dash-core-components dash-html-components dash-table databricks-cli databricks-sdk
-    dataclasses-json datasets datashader datashape dateparser debugpy decorator deepdiff deepspeed
-    defusedxml delta-spark deprecated descartes dgl diff-match-patch diffusers dill diskcache distlib
-    distributed django djangorestframework dlib docker docker-pycreds docopt docstring-parser
-    docstring-to-markdown docutils dvc dvc-gdrive dvc-s3 dvclive earthengine-api ecos editables einops
-    elasticsearch eli5 email-validator entrypoints ephem et-xmlfile evaluate exceptiongroup executing
-    facenet-pytorch faiss-cpu faiss-gpu faker fastai fastapi fastavro fastcache fastcore fastdownload
-    fastjsonschema fastparquet fastprogress fastrlock fasttext fbprophet feast featuretools filelock
-    findspark fiona fire flake8 flask flask-compress flask-cors flask-login flask-restful flask-sqlalchemy
-    flatbuffers flax flit-core folium fonttools fs fsspec funcsigs funcy future fuzzywuzzy gast gcsfs
-    gdown gensim geographiclib geopandas geopy gevent gitdb gitpython glmnet glob2 gluoncv gluonts gmpy2
-    google-api-core google-api-python-client google-auth google-auth-oauthlib google-cloud-bigquery
-    google-cloud-core google-cloud-storage google-pasta googleapis-common-protos gplearn gpustat gpyopt
-    gpytorch gradio graphene graphql-core great-expectations greenlet grpcio grpcio-tools gunicorn
-    gurobipy gym gymnasium h11 h5netcdf h5py h5pyd hatchling haversine hdbscan hdfs heapdict hmmlearn
-    holidays holoviews html5lib httpcore httplib2 httptools httpx huggingface-hub humanfriendly humanize
-    hvplot hydra-core hyperlink hyperopt hypothesis idna ijson imagecodecs imagehash imageio
-    imageio-ffmpeg imagesize imbalanced-learn imgaug importlib-metadata importlib-resources imutils
-    incremental inflect inflection iniconfig intake interpret intervaltree invoke ipdb ipykernel ipympl
-    ipyparallel ipython ipython-genutils ipywidgets isodate isort itemadapter itemloaders itsdangerous jax
-    jaxlib jaxtyping jdcal jedi jellyfish jinja2 jinja2-time jiwer jmespath joblib json5 jsonlines
-    jsonpatch jsonpickle jsonpointer jsonschema jsonschema-specifications jupyter jupyter-client
-    jupyter-console jupyter-contrib-nbextensions jupyter-core jupyter-events jupyter-lsp jupyter-server
+    aniso8601 annotated-types antlr4-python3-runtime anyio apache-airflow appdirs argcomplete argon2-cffi
+    argon2-cffi-bindings arrow asgiref asn1crypto astor astroid astropy asttokens async-generator
+    async-timeout atomicwrites attrs audioread autograd automat autopep8 av awscli azure-core
+    azure-identity azure-storage-blob babel backcall backports-functools-lru-cache backports-os
+    backports-shutil-get-terminal-size backports-tempfile backports-weakref backports-zoneinfo bcolz
+    bcrypt beautifulsoup4 binaryornot biopython bitarray bitsandbytes bkcharts black bleach blinker blosc2
+    bokeh boltons boto boto3 botocore bottleneck bs4 build cachecontrol cached-property cachetools captum
+    cartopy catalogue catboost category-encoders certifi cffi cftime chainer chardet charset-normalizer
+    cheroot click click-plugins cligj cloudpathlib cloudpickle cmaes cmake cmdstanpy colorama colorcet
+    colorlog colorlover comet-ml comm configargparse configparser confuse constantly contextlib2 contourpy
+    convertdate cookiecutter coremltools coverage cryptography cssselect cssutils cupy cvxopt cvxpy cycler
+    cymem cython cytoolz daal4py dacite dagster dash dash-core-components dash-html-components dash-table
+    databricks-cli databricks-sdk dataclasses-json datasets datashader datashape dateparser debugpy
+    decorator deepdiff deepspeed defusedxml delta-spark deprecated descartes dgl diff-match-patch
+    diffusers dill diskcache distlib distributed django djangorestframework dlib docker docker-pycreds
+    docopt docstring-parser docstring-to-markdown docutils dvc dvc-gdrive dvc-s3 dvclive earthengine-api
+    ecos editables einops elasticsearch eli5 email-validator entrypoints ephem et-xmlfile evaluate
+    exceptiongroup executing facenet-pytorch fairscale faiss-cpu faiss-gpu faker fastai fastapi fastavro
+    fastcache fastcore fastdownload fastjsonschema fastparquet fastprogress fastrlock fasttext fbprophet
+    feast featuretools filelock findspark fiona fire flake8 flask flask-compress flask-cors flask-login
+    flask-restful flask-sqlalchemy flatbuffers flax flit-core folium fonttools fs fsspec funcsigs funcy
+    future fuzzywuzzy fvcore gast gcsfs gdown gensim geographiclib geopandas geopy gevent gitdb gitdb2
+    gitpython glmnet glob2 gluoncv gluonts gmpy2 google-api-core google-api-python-client google-auth
+    google-auth-oauthlib google-cloud-bigquery google-cloud-core google-cloud-storage google-pasta
+    googleapis-common-protos gorilla gplearn gpustat gpyopt gpytorch gradio graphene graphql-core
+    great-expectations greenlet grpcio grpcio-tools gunicorn gurobipy gym gymnasium h11 h5netcdf h5py
+    h5pyd hatchling haversine hdbscan hdfs heapdict hmmlearn holidays holoviews html5lib httpcore httplib2
+    httptools httpx huggingface-hub humanfriendly humanize hvplot hydra-core hyperlink hyperopt hypothesis
+    idna ijson imagecodecs imagehash imageio imageio-ffmpeg imagesize imbalanced-learn imgaug
+    importlib-metadata importlib-resources imutils incremental inflect inflection iniconfig intake
+    interpret intervaltree invoke iopath ipdb ipykernel ipympl ipyparallel ipython ipython-genutils
+    ipywidgets isodate isort itemadapter itemloaders itsdangerous jax jaxlib jaxtyping jdcal jedi
+    jellyfish jinja2 jinja2-time jiwer jmespath joblib json5 jsonlines jsonpatch jsonpickle jsonpointer
+    jsonschema jsonschema-specifications jupyter jupyter-client jupyter-console
+    jupyter-contrib-nbextensions jupyter-core jupyter-events jupyter-lsp jupyter-server
     jupyter-server-terminals jupyter-telemetry jupyterlab jupyterlab-launcher jupyterlab-pygments
     jupyterlab-server jupyterlab-widgets jupytext kaggle kedro keras keras-applications keras-cv
     keras-preprocessing keras-rl2 keras-tuner keyring kfp kiwisolver kneed koalas kornia kubernetes
-    langchain lazy-loader lazy-object-proxy ldap3 libclang libcst librosa libsass lifelines lifetimes
-    lightfm lightgbm lightning lightning-utilities lime llvmlite lmfit locket loguru lpips lxml lz4 mako
-    mapclassify markdown markdown-it-py markupsafe marshmallow matplotlib matplotlib-inline
-    matplotlib-venn mccabe mdit-py-plugins mdurl mimesis missingno mistune mizani ml-dtypes mlflow
-    mlflow-skinny mlserver mlxtend mmcv mne mock modin monai more-itertools moto moviepy mpi4py mpmath
-    msal msgpack msrest multidict multipledispatch multiprocess munch munkres murmurhash mxnet mypy
-    mypy-extensions mysql-connector-python mysqlclient namex natsort nbclassic nbclient nbconvert nbdev
-    nbformat nbval neptune-client nest-asyncio netcdf4 networkx nevergrad nibabel nilearn ninja nltk nose
-    notebook notebook-shim numba numcodecs numexpr numpy numpydoc nvidia-ml-py oauthlib octave-kernel
-    odfpy olefile omegaconf onnx onnxmltools onnxruntime openai opencensus opencv-contrib-python
-    opencv-python opencv-python-headless openml openpyxl openslide-python opentelemetry-api
-    opentelemetry-sdk opt-einsum optax optree optuna orbit-ml orjson ortools osmnx overrides packaging
-    pandas pandas-datareader pandas-flavor pandas-gbq pandas-profiling pandas-stubs pandera pandocfilters
-    panel papermill param parameterized paramiko parsel parso partd passlib path path-py pathlib2 pathos
-    pathspec pathy patool patsy pdfminer-six pdfplumber pdm peewee peft pendulum pep8 pexpect pickleshare
-    pika pillow pip-tools pipdeptree pipenv pkginfo plac platformdirs plotly plotly-express plotnine
-    pluggy ply pmdarima poetry poetry-core polars pooch portalocker pox poyo ppft pqdm pre-commit prefect
-    preshed prettytable progressbar2 prometheus-client prometheus-flask-exporter prompt-toolkit prophet
-    protego protobuf psutil psycopg2-binary ptyprocess pulp pure-eval py py-cpuinfo py4j pyaml pyarrow
-    pyasn1 pyasn1-modules pyathena pybind11 pycairo pycaret pycocotools pycodestyle pycosat pycparser
-    pycryptodome pycryptodomex pyct pycurl pydantic pydantic-core pydantic-settings pydata-google-auth
-    pydeck pydicom pydispatcher pydocstyle pydot pydotplus pyerfa pyfiglet pyflakes pygam pygithub
-    pygments pygraphviz pyhamcrest pyhdf pyicu pyjwt pylint pyls-spyder pymc pymc3 pymongo pymssql pymysql
-    pynacl pynndescent pynvml pyod pyodbc pyomo pyopengl pyopenssl pypandoc pyparsing pypdf pypdf2
-    pyperclip pyproj pyproject-hooks pyqt5-sip pyqt6 pyqtgraph pyrsistent pysftp pyshp pyside2 pyside6
-    pysocks pyspark pystac pystan pytesseract pytest pytest-cov pytest-mock pytest-runner pytest-xdist
-    python-dateutil python-docx python-dotenv python-editor python-json-logger python-jsonrpc-server
-    python-language-server python-levenshtein python-louvain python-lsp-black python-lsp-jsonrpc
-    python-lsp-server python-multipart python-pptx python-slugify python-snappy python-telegram-bot pytoml
-    pytoolconfig pytorch-crf pytorch-forecasting pytorch-lightning pytorch-metric-learning pytorch-tabnet
-    pytorch-transformers pytz pyutilib pyvista pyviz-comms pywavelets pyyaml pyzmq qdarkstyle qtawesome
-    qtconsole qtpy querystring-parser queuelib ranger rapidfuzz rasterio ray rdflib rdkit redis
-    referencing regex requests requests-file requests-oauthlib requests-toolbelt resampy responses
-    retrying rich rioxarray rope rouge-score rpds-py rpy2 rsa rtree ruamel-yaml ruamel-yaml-clib s3fs
-    s3transfer sacrebleu sacremoses safetensors sagemaker salib scikit-build scikit-image scikit-learn
-    scikit-learn-extra scikit-learn-intelex scikit-misc scikit-multilearn scikit-optimize scikit-plot
-    scikit-surprise scikit-survival scipy scrapy seaborn secretstorage selenium semver send2trash
-    sentence-transformers sentencepiece sentry-sdk seqeval serpent service-identity setproctitle
-    setuptools-scm shap shapely shellingham simplegeneric simpleitk simplejson singledispatch six
-    sklearn-pandas skorch smart-open smmap sniffio snowballstemmer snowflake-connector-python
-    snowflake-sqlalchemy sortedcollections sortedcontainers soundfile soupsieve spacy spacy-legacy
-    spacy-loggers spacy-transformers spglib sphinx sphinx-rtd-theme sphinxcontrib-applehelp
-    sphinxcontrib-devhelp sphinxcontrib-htmlhelp sphinxcontrib-jsmath sphinxcontrib-qthelp
-    sphinxcontrib-serializinghtml sphinxcontrib-websupport spyder spyder-kernels sqlalchemy
-    sqlalchemy-utils sqlmodel sqlparse srsly stable-baselines3 stack-data stanza starlette statsforecast
-    statsmodels stopit streamlit sweetviz swifter sympy tables tabula-py tabulate tblib tenacity
-    tensorboard tensorboard-data-server tensorboard-plugin-wit tensorboardx tensorflow tensorflow-addons
-    tensorflow-datasets tensorflow-hub tensorflow-io tensorflow-metadata tensorflow-probability
-    tensorflow-text termcolor terminado terminaltables testpath text-unidecode textblob textdistance
-    textract texttable theano theano-pymc thinc thop threadpoolctl three-merge thrift tifffile tiktoken
-    timm tinycss2 tldextract tokenizers toml tomli tomli-w tomlkit toolz torch-geometric torchaudio
+    labelme labelme2coco langchain lazy-loader lazy-object-proxy ldap3 libclang libcst librosa libsass
+    lifelines lifetimes lightfm lightgbm lightning lightning-utilities lime llvmlite lmfit locket loguru
+    lpips lxml lz4 mako mapclassify markdown markdown-it-py markupsafe marshmallow matplotlib
+    matplotlib-inline matplotlib-venn mccabe mdit-py-plugins mdurl mimesis missingno mistune mizani
+    ml-dtypes mlflow mlflow-skinny mlserver mlxtend mmcv mne mock modin monai more-itertools moto moviepy
+    mpi4py mpmath msal msgpack msrest multidict multipledispatch multiprocess munch munkres murmurhash
+    mxnet mypy mypy-extensions mysql-connector-python mysqlclient namex natsort nbclassic nbclient
+    nbconvert nbdev nbformat nbval neptune-client nest-asyncio netcdf4 networkx nevergrad nibabel nilearn
+    ninja nltk nose notebook notebook-shim numba numcodecs numexpr numpy numpydoc nvidia-ml-py oauthlib
+    octave-kernel odfpy olefile omegaconf onnx onnxmltools onnxruntime openai opencensus
+    opencv-contrib-python opencv-python opencv-python-headless openml openpyxl openslide-python
+    opentelemetry-api opentelemetry-sdk opt-einsum optax optree optuna orbit-ml orjson ortools osmnx
+    overrides packaging pandas pandas-datareader pandas-flavor pandas-gbq pandas-profiling pandas-stubs
+    pandera pandocfilters panel papermill param parameterized paramiko parsel parso partd passlib path
+    path-py pathlib2 pathos pathspec pathy patool patsy pdfminer-six pdfplumber pdm peewee peft pendulum
+    pep8 pexpect pickleshare pika pillow pip-tools pipdeptree pipenv pkginfo plac platformdirs plotly
+    plotly-express plotnine pluggy ply pmdarima poetry poetry-core polars pooch portalocker pox poyo ppft
+    pqdm pre-commit prefect preshed prettytable progressbar2 prometheus-client prometheus-flask-exporter
+    prompt-toolkit prophet protego protobuf psutil psycopg2-binary ptyprocess pulp pure-eval py py-cpuinfo
+    py4j pyaml pyarrow pyasn1 pyasn1-modules pyathena pybboxes pybind11 pycairo pycaret pycocotools
+    pycodestyle pycosat pycparser pycryptodome pycryptodomex pyct pycurl pydantic pydantic-core
+    pydantic-settings pydata-google-auth pydeck pydicom pydispatcher pydocstyle pydot pydotplus pyerfa
+    pyfiglet pyflakes pygam pygithub pygments pygraphviz pyhamcrest pyhdf pyicu pyjwt pylint pyls-spyder
+    pymc pymc3 pymongo pymssql pymysql pynacl pynndescent pynvml pyod pyodbc pyomo pyopengl pyopenssl
+    pypandoc pyparsing pypdf pypdf2 pyperclip pyproj pyproject-hooks pyqt5-qt5 pyqt5-sip pyqt6 pyqtgraph
+    pyrsistent pysftp pyshp pyside2 pyside6 pysocks pyspark pystac pystan pytesseract pytest pytest-cov
+    pytest-mock pytest-runner pytest-xdist python-dateutil python-docx python-dotenv python-editor
+    python-json-logger python-jsonrpc-server python-language-server python-levenshtein python-louvain
+    python-lsp-black python-lsp-jsonrpc python-lsp-server python-multipart python-pptx python-slugify
+    python-snappy python-telegram-bot pytoml pytoolconfig pytorch-crf pytorch-forecasting
+    pytorch-lightning pytorch-metric-learning pytorch-tabnet pytorch-transformers pytz pyutilib pyvista
+    pyviz-comms pywavelets pyyaml pyzmq qdarkstyle qtawesome qtconsole qtpy querystring-parser queuelib
+    ranger rapidfuzz rasterio ray rdflib rdkit redis referencing regex requests requests-file
+    requests-oauthlib requests-toolbelt resampy responses retrying rich rioxarray rope rouge-score rpds-py
+    rpy2 rsa rtree ruamel-yaml ruamel-yaml-clib s3fs s3transfer sacrebleu sacremoses safetensors sagemaker
+    sahi salib scikit-build scikit-image scikit-learn scikit-learn-extra scikit-learn-intelex scikit-misc
+    scikit-multilearn scikit-optimize scikit-plot scikit-surprise scikit-survival scipy scrapy seaborn
+    secretstorage selenium semver send2trash sentence-transformers sentencepiece sentry-sdk seqeval
+    serpent service-identity setproctitle setuptools-scm shap shapely shellingham simplegeneric simpleitk
+    simplejson singledispatch six sklearn-pandas skorch smart-open smmap smmap2 sniffio snowballstemmer
+    snowflake-connector-python snowflake-sqlalchemy sortedcollections sortedcontainers soundfile soupsieve
+    spacy spacy-legacy spacy-loggers spacy-transformers spectra spglib sphinx sphinx-rtd-theme
+    sphinxcontrib-applehelp sphinxcontrib-devhelp sphinxcontrib-htmlhelp sphinxcontrib-jsmath
+    sphinxcontrib-qthelp sphinxcontrib-serializinghtml sphinxcontrib-websupport spyder spyder-kernels
+    sqlalchemy sqlalchemy-utils sqlmodel sqlparse srsly stable-baselines3 stack-data stanza starlette
+    statsforecast statsmodels stopit streamlit sweetviz swifter sympy tables tabula-py tabulate tblib
+    tenacity tensorboard tensorboard-data-server tensorboard-plugin-wit tensorboardx tensorflow
+    tensorflow-addons tensorflow-datasets tensorflow-hub tensorflow-io tensorflow-metadata
+    tensorflow-probability tensorflow-text termcolor terminado terminaltables testpath text-unidecode
+    textblob textdistance textract texttable tf-slim theano theano-pymc thinc thop threadpoolctl
+    three-merge thrift tifffile tiktoken timm tinycss2 tldextract tokenizers toml tomli tomli-w tomlkit
+    toolz torch torch-cluster torch-geometric torch-scatter torch-sparse torch-spline-conv torchaudio
     torchdata torchinfo torchmetrics torchsummary torchtext torchvision torchviz tornado tox tpot tqdm
     traitlets traittypes transformers treeinterpreter trimesh triton trl tsfresh tslearn tweepy twisted
-    typeguard typer typing-extensions typing-inspection tzdata tzlocal ujson umap-learn unidecode
-    update-checker uritemplate urllib3 uvicorn vadersentiment vega vega-datasets virtualenv visdom vtk
-    w3lib waitress wandb wasabi watchdog watchfiles wcwidth webcolors webdriver-manager webencodings
-    websocket-client websockets werkzeug whatthepatch widgetsnbextension wordcloud wrapt wtforms wurlitzer
-    xarray xformers xgboost xlrd xlsxwriter xlwt xmltodict xxhash yapf yarl ydata-profiling yellowbrick
-    yfinance zarr zict zipp zope-event zope-interface zstandard
+    typed-ast typeguard typer typing-extensions typing-inspection tzdata tzlocal ujson ultralytics
+    umap-learn unidecode update-checker uritemplate urllib3 uvicorn vadersentiment vega vega-datasets
+    virtualenv visdom vtk w3lib waitress wandb wasabi watchdog watchfiles wcwidth webcolors
+    webdriver-manager webencodings websocket-client websockets werkzeug whatthepatch widgetsnbextension
+    wordcloud wrapt wtforms wurlitzer xarray xformers xgboost xlrd xlsxwriter xlwt xmljson xmltodict
+    xxhash yacs yapf yarl ydata-profiling yellowbrick yfinance zarr zict zipp zope-event zope-interface
+    zstandard
     """
 )
 """Packages that PyPI has under the same name, with the same content."""

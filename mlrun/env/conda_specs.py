@@ -28,7 +28,7 @@ _OPERATOR = re.compile(r"\s*(~=|==|!=|>=|<=|=|>|<)\s*")
 _CLAUSE = re.compile(r"(?P<operator>~=|==|!=|>=|<=|=|>|<)?(?P<version>(?:v?\d[\w.+!*-]*|\*|\.\*))")
 _FORGOTTEN_COMMA = re.compile(r"(?<=[\w*])\s*(?=(?:~=|!=|>=|<=|>|<))")
 _BUILD_OF_PYTHON = re.compile(r"(?:^|_|h\w*)(?:py|cp)(?P<major>[23])\.?(?P<minor>\d{1,2})(?!\d)")
-_DATED_POST_RELEASE = re.compile(r"\.post20\d{6}$")  # conda's own, of setuptools and a few more
+_DATED_POST_RELEASE = re.compile(r"\.post20\d{6}$")  # conda's own, of setuptools
 _PEP_440 = re.compile(
     r"v?(\d+!)?\d+(\.\d+)*((a|b|c|rc|alpha|beta|pre|preview)\d*)?(\.?(post|rev|r)\d*)?(\.?dev\d*)?"
     r"(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
@@ -155,6 +155,8 @@ def pip_version(spec: Spec, *, fourth_number: bool = False) -> PipVersion:
     alternatives = spec.version.split("|")
     chosen = max(alternatives, key=_first_numbers)
     loss = f"of {spec.version} the last" if len(alternatives) > 1 else None
+    if spec.name == "setuptools":
+        chosen = _DATED_POST_RELEASE.sub("", chosen)
     clauses = [_pip_clause(clause, exact=spec.exact) for clause in chosen.split(",")]
     if any(clause is None for clause in clauses):
         return PipVersion(text="", loss=f"without its version {spec.version}, which PyPI cannot have")
@@ -185,7 +187,7 @@ def _pip_clause(clause: str, *, exact: bool) -> str | None:
     if version in ("*", ".*"):
         return ""
     starred = version.endswith("*")
-    version = _DATED_POST_RELEASE.sub("", version.rstrip("*").rstrip("."))
+    version = version.rstrip("*").rstrip(".")
     if not _PEP_440.fullmatch(version):
         return None
     version = version.partition("+")[0]

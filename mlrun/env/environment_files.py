@@ -35,6 +35,8 @@ _KNOWN_KEYS = frozenset(
 _PYTHON = re.compile(r"([\w./-]+::)?python(?![\w.-])", re.IGNORECASE)
 _PIP_IN_CONDA = re.compile(r"-|git\+|\.{1,2}($|[/\[])|[\w.-]+(\[[\w,.-]+\])?\s*@\s|[^#]*;\s*\w+\s*[=<>!]")
 """A line that only pip understands, in conda's part: options, URLs, markers."""
+_FILE_URL = re.compile(r"^((?:-[rce]|--\w+)[ =]*)file:(?!/)")
+"""`-r file:requirements.txt`, which pip takes for a path."""
 _CONDA_ARCHIVE = re.compile(r"\.(conda|tar\.bz2)(#\w+)?$")
 _CONDA_PIN = re.compile(r"[A-Za-z0-9][\w.-]*\s*=\s*\d[\w.*+!]*(\s*=\s*[\w.*]+)?")
 """A pin that only conda understands: one `=`, perhaps a build string."""
@@ -195,6 +197,10 @@ def _python(text: str, place: Place, reading: _Reading) -> None:
     from mlrun.env import conda_specs
 
     spec = conda_specs.parse(text, place)
+    if re.match(r"[4-9]|\d\d", spec.version):
+        message = f"{reading.path}: `{text}` is left out, since there is no such Python"
+        reading.found.gathered.warn("no-such-python", message, place)
+        return
     reading.specs.append(Requirement(text=text, place=place))
     reading.found.python = normal_python(conda_specs.python_version(spec), place) or reading.found.python
 
@@ -207,6 +213,7 @@ def _pip_item(text: str, place: Place, reading: _Reading) -> None:
         meant = spec.name + conda_specs.pip_version(spec).text
         reading.mended.append(f"`{text}` as `{meant}`")
         text = meant
+    text = _FILE_URL.sub(r"\1", text)
     reading.pip_lines.append(Requirement(text=text, place=place))
     add_item(text, place, reading.directory, reading.found.gathered)
 
