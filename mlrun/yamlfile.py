@@ -28,7 +28,11 @@ MAX_NODES = 100_000
 
 _PREFIX = "tag:yaml.org,2002:"
 _SCALAR_KINDS = frozenset({"str", "int", "float", "bool", "null", "timestamp", "binary", "merge", "value"})
-_COLLECTION_TAGS = frozenset({None, "!", _PREFIX + "map", _PREFIX + "seq", _PREFIX + "set", _PREFIX + "omap"})
+_COLLECTION_TAGS = frozenset(
+    {None, "!", *(_PREFIX + kind for kind in ("map", "seq", "set", "omap", "python/tuple", "python/list"))}
+)
+_TEXTS_OF_PYTHON = frozenset({"python/unicode", "python/str"})
+"""Python 2 wrote its lists and texts so (`channels: !!python/tuple`, in exports of conda 4); no object is made."""
 _SAFE_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./=~<>+-]*( [A-Za-z0-9_./=~<>+-]+)*")
 _WINDOWS = "cp1252"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
@@ -415,6 +419,8 @@ class _Builder:
         if tag is None or tag == "!":
             tag = self._loader.resolve(self._yaml.ScalarNode, event.value, event.implicit)
         kind: str = tag.removeprefix(_PREFIX)
+        if kind in _TEXTS_OF_PYTHON:
+            return "str"
         if not tag.startswith(_PREFIX) or kind not in _SCALAR_KINDS:
             raise self._unknown_tag(event)
         return kind

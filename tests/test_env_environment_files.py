@@ -222,6 +222,7 @@ def test_lines_of_pip_among_conda_s_are_meant_well(tmp_path: Path) -> None:
         "\ufeffdependencies: [numpy=1.19]\n".encode(),
         b"# made by hand\nprefix: /opt/conda/envs/x\ndependencies:\n  - numpy=1.19  # not newer\n",
         b"name: x\nchannels:\ndependencies:\n  - numpy=1.19\n  -\n  - ''\n",
+        b"channels: !!python/tuple\n- !!python/unicode 'defaults'\ndependencies: [numpy=1.19]\n",
         b"name: null\nplatforms: [linux-64]\ndependencies: numpy=1.19\n",
     ],
 )
