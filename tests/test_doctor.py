@@ -16,11 +16,14 @@ from mlrun.doctor import Check, Diagnosis
 from mlrun.doctor.registry import refused
 from mlrun.doctor.values import Needs
 from mlrun.views import doctor as view
+from tests.docker_engine import docker_client
 from tests.test_run import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+__all__ = ["docker_client"]  # a fixture
 
 CODES = {
     *("mlrun", "git", "bash", "pythons", "uv", "registry", "conda", "docker", "compiler"),
@@ -262,6 +265,13 @@ def test_what_refusals_mean(complaint: str, words: str) -> None:
     check = refused("https://index/simple", complaint)
     assert (check.state, check.text) == ("absent", f"https://index/simple: {words}")
     assert check.hint
+
+
+@pytest.mark.slow
+def test_an_engine_that_runs_is_named(shell: Shell, docker_client: Any) -> None:
+    found = checks(shell, "--offline", code=0)["docker"]
+    assert found["state"] == "ok"
+    assert docker_client.version()["Version"] in found["text"]
 
 
 @pytest.mark.slow

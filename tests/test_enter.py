@@ -8,12 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.docker_engine import base, docker_client
 from tests.terminals import Terminal
 from tests.test_run import Shell, write
+
+__all__ = ["base", "docker_client"]  # fixtures
 
 PATH_SPOILING = {
     "bash": (".bashrc", "export PATH=/usr/bin:/bin\nPS1='mine> '\n"),
@@ -164,6 +168,7 @@ def test_a_revision_is_entered_in_a_checkout_that_goes_afterwards(shell: Shell, 
     assert shell.mlrun("exec", ".", "-v", "main", "--", "sh", "-c", "exit 4").returncode == 4
 
 
+@pytest.mark.slow
 def test_signals_reach_a_command_in_a_checkout_which_goes_all_the_same(shell: Shell, project: Path) -> None:
     write(project, "true", git=True)
     program = shell.start(
@@ -349,3 +354,43 @@ def test_the_users_own_files_are_as_they_were(shell: Shell, project: Path) -> No
     shell.mlrun("exec", ".", "--", "python", "-c", "import os; os.getpid()")
     assert {path: path.read_bytes() for path in project.rglob("*") if path.is_file()} == before
     assert os.listdir(project) == ["MLproject"]
+
+
+# --- a container --------------------------------------------------------------------------------------
+
+
+def boxed(project: Path, image: str) -> None:
+    (project / "MLproject").write_text(
+        f"name: boxed\ndocker_env: {{image: '{image}', environment: [[SAID, aloud]]}}\n"
+        "entry_points: {main: {command: 'true', env: {MODE: fast}}}\n"
+    )
+
+
+@pytest.mark.slow
+def test_a_command_in_a_container(shell: Shell, project: Path, base: str) -> None:
+    boxed(project, base)
+    shell.variables["OUTSIDE"] = "stays"
+    look = "echo $SAID $MODE ${OUTSIDE-unset} ${MLRUN_RUN_ID-unset}; pwd; cat; exit 3"
+    done = shell.mlrun("exec", ".", "--", "sh", "-c", look, input="typed\n")
+    assert (done.returncode, done.stdout) == (3, f"aloud fast unset unset\n{project}\ntyped\n")
+    assert shell.mlrun("run", ".").returncode == 0
+    (project / "later.txt").touch()
+    past = shell.mlrun("exec", "latest", "--", "sh", "-c", "ls; echo $MODE")
+    assert past.stdout == "MLproject\nfast\n"
+
+
+@pytest.mark.slow
+def test_a_shell_in_a_container(shell: Shell, project: Path, base: str) -> None:
+    boxed(project, base)
+    terminal = Terminal(
+        [sys.executable, "-m", "mlrun", "shell"], variables={**shell.variables, "TERM": "xterm"}, cwd=project
+    )
+    terminal.wait_for("shell for boxed: docker, .* leaves")
+    terminal.wait_for(r"\(mlrun boxed\) ")
+    terminal.type("test -t 0 && echo ter''minal; sleep 60\n")
+    terminal.wait_for("terminal")
+    time.sleep(1)  # `sleep` has begun by then, or the key ends the line: either way the prompt comes back
+    terminal.type("\x03")
+    terminal.wait_for(r"\(mlrun boxed\) ")
+    terminal.type("exit 5\n")
+    assert terminal.end() == 5

@@ -148,6 +148,7 @@ def test_a_resolution_that_fails_leaves_the_lock_as_it_was(shell: Shell) -> None
     assert [path.name for path in shell.cwd.iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.slow
 def test_an_image_is_pinned_in_the_project_file(shell: Shell) -> None:
     (shell.cwd / "MLproject").write_text(f"{HEAD}docker_env: {{image: 'team/tool:1'}}\n")
     loose = shell.mlrun("lock", "--check")

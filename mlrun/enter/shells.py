@@ -104,7 +104,7 @@ def prepared(job: Job, title: str, path: tuple[str, ...]) -> Job:
 
 def prompt_in_a_container(title: str) -> tuple[tuple[str, str], ...]:
     """The image's shell has no settings of the user's: it takes the prompt that it finds."""
-    return (("PS1", f"(mlrun {_plain(title)}) \\w \\$ "),)
+    return (("PS1", f"(mlrun {_plain(title)}) \\W \\$ "),)
 
 
 def _plain(title: str) -> str:
