@@ -32,7 +32,7 @@ _COLLECTION_TAGS = frozenset(
     {None, "!", *(_PREFIX + kind for kind in ("map", "seq", "set", "omap", "python/tuple", "python/list"))}
 )
 _TEXTS_OF_PYTHON = frozenset({"python/unicode", "python/str"})
-"""Python 2 wrote its lists and texts so (`channels: !!python/tuple`, in exports of conda 4); no object is made."""
+"""Python 2 wrote its lists and texts so (`channels: !!python/tuple`, in conda 4); no object is made."""
 _SAFE_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./=~<>+-]*( [A-Za-z0-9_./=~<>+-]+)*")
 _WINDOWS = "cp1252"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
