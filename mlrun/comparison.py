@@ -87,8 +87,8 @@ def compare(
 
     `group_by` names the parameters that identify a group; a seed (`seed`, `random_state`, …) among them
     stands for all parameters that vary but the seeds. `metrics` (`NAME`, `NAME:min`, `NAME:max`) are those
-    to show, all that vary where none is named; the rows are sorted by the first, the best on top, else by
-    the time of start. Raises UsageError for a name that no run has.
+    to show, all that vary where none is named; the rows are sorted by the first, the best on top, else
+    runs by the time of start and groups by their parameters. Raises UsageError for a name that no run has.
     """
     records = sorted(records, key=lambda record: (record.started_at, record.id))
     tables = [_values(record) for record in records]
@@ -228,7 +228,18 @@ def _groups(
     groups: dict[tuple[str | None, ...], list[Member]] = {}
     for record, table in members:
         groups.setdefault(tuple(table.get(("params", key)) for key in keys), []).append((record, table))
-    return list(groups.values())
+    return [groups[values] for values in sorted(groups, key=lambda values: [*map(_rank, values)])]
+
+
+def _rank(text: str | None) -> tuple[int, float, str]:
+    """Numbers by size, then texts, then nothing."""
+    if text is None:
+        return 2, 0.0, ""
+    try:
+        number = float(text)
+    except ValueError:
+        return 1, 0.0, text
+    return (1, 0.0, text) if math.isnan(number) else (0, number, text)
 
 
 def _row(members: list[Member], columns: tuple[Column, ...]) -> Row:

@@ -15,6 +15,8 @@ import termios
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from mlrun.comparison import Comparison, compare
 from mlrun.errors import UsageError
@@ -23,6 +25,7 @@ from mlrun.store import Store
 from mlrun.value import replace
 from mlrun.views import comparison as view
 from tests.test_run import Shell
+from tests.test_store_codec import records
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -216,6 +219,24 @@ def test_a_page_asks_nothing_of_the_network() -> None:
     text = view.page(compare(RUNS))
     assert "default-src 'none'" in text
     assert not re.search(r"https?://|src=|href=|url\(|@import", text)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow],
+)
+@given(st.lists(records, min_size=1, max_size=4), st.booleans())
+def test_any_records_are_compared(runs: list[RunRecord], grouped: bool) -> None:
+    names = [parameter.name for run in runs for parameter in run.parameters]
+    found = compare(runs, group_by=tuple(names[:1]) if grouped else ())
+    assert sum(len(row.runs) for row in found.rows) == len(runs)
+    lines = [line for block in view.lines(found, width=50) for line in block]
+    texts = [view.markdown(found), view.page(found), *lines]
+    assert not {mark for text in texts for mark in text if not mark.isprintable() and mark != "\n"}
+    assert len(list(csv.reader(io.StringIO(view.comma_separated(found), newline="")))) == 1 + len(found.rows)
+    json.dumps(view.as_json(found))
 
 
 # --- the command --------------------------------------------------------------------------------------

@@ -94,6 +94,20 @@ def test_other_files_have_no_rows() -> None:
     assert compare(io.BytesIO(b"a"), io.BytesIO(b"b"), "a.bin") is None
 
 
+def test_parquet_is_read_where_pyarrow_is_there() -> None:
+    found = compare(io.BytesIO(b"PAR1"), io.BytesIO(b"PAR1 too"), "a.parquet")
+    assert found is None  # no Parquet, or nobody to read it
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    files = [io.BytesIO(), io.BytesIO()]
+    for file, last in zip(files, (1, 2), strict=True):
+        parquet.write_table(arrow.table({"id": list(range(12_000)), "x": [0] * 11_999 + [last]}), file)
+        file.seek(0)
+    found = compare(files[0], files[1], "a.parquet")
+    assert found is not None
+    assert (found.changed, found.first, found.columns) == (1, 12_000, ("x",))
+
+
 @pytest.mark.parametrize(
     ("before", "after", "offset"), [(b"", b"", None), (b"abc", b"abd", 2), (b"ab", b"abc", 2), (b"a", b"", 0)]
 )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mlrun.difference import CAUSES, Difference, causes, difference, facts
+from mlrun.difference import CAUSES, Difference, call, causes, difference
 from mlrun.difference.values import Item, Section
 from mlrun.env.interpreters import Probes, installed
 from mlrun.model import (
@@ -446,7 +446,7 @@ def test_what_a_parameter_puts_into_the_command_is_no_cause_of_its_own(
         command=CommandFacts(text=after, argv=(), cwd="."),
         parameters=(parameter("a", "2"), parameter("c", "x y")),
     )
-    (item,) = facts.command(one, other).items
+    (item,) = call.command(one, other).items
     assert (item.because == "parameters") == explained
 
 

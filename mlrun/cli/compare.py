@@ -101,8 +101,9 @@ def _records(names: list[str], where: str | None) -> list[RunRecord]:
     if where is not None:
         from mlrun.store import Query
 
-        rows = store.query(Query(where=where, sort="-started", limit=_MOST))
-        if len(rows) == _MOST:
+        rows = store.query(Query(where=where, sort="-started", limit=_MOST + 1))
+        if len(rows) > _MOST:
+            rows = rows[:_MOST]
             sys.stderr.write(f"the newest {_MOST} of those for which it holds\n")
         ids |= dict.fromkeys(row.id for row in rows)
     if not ids:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import json
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlrun.value import draft, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import BinaryIO
 
 _WINDOW = 1000  # rows of each file that are held at once
@@ -26,6 +26,7 @@ _SAMPLE = 64  # characters of a value that are quoted
 _COLUMNS = 50  # columns that are named
 _LOOKED_INTO = 10_000  # changed rows whose columns are compared
 _BLOCK = 1 << 20
+_PARQUET = (".parquet", ".pq")
 _KINDS = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl"}
 _TEXTS = (".txt", ".json", ".yaml", ".yml", ".toml", ".md", ".xml", ".html", ".py", ".r", ".sql", ".svg")
 
@@ -72,13 +73,14 @@ def kind_of(name: str) -> str | None:
 
 
 def compare(before: BinaryIO, after: BinaryIO, name: str) -> Rows | None:
-    """What differs in rows; None for a kind of file that has none.
+    """What differs in rows; None for a kind of file that has none, or that cannot be read here.
 
+    Parquet is read where pyarrow happens to be installed beside mlrun, which does not ask for it.
     Raises OSError (also for broken gzip: BadGzipFile), EOFError where a compressed file ends too early.
     """
     kind = kind_of(name)
     if kind is None:
-        return None
+        return _compare_parquet(before, after) if name.lower().endswith(_PARQUET) else None
     if name.lower().endswith(".gz"):
         import gzip
 
@@ -102,6 +104,27 @@ def first_byte(before: BinaryIO, after: BinaryIO) -> int | None:
         if not left:
             return None
         offset += len(left)
+
+
+def _compare_parquet(before: BinaryIO, after: BinaryIO) -> Rows | None:
+    """By the text of each row, batch by batch."""
+    from importlib import import_module
+
+    try:
+        parquet = import_module("pyarrow.parquet")
+    except ImportError:
+        return None
+    try:
+        one, other = (_lines_of(parquet.ParquetFile(file)) for file in (before, after))
+        return _compare(one, other, "jsonl")
+    except ValueError:  # pyarrow's errors for what is no Parquet
+        return None
+
+
+def _lines_of(table: Any) -> Iterator[bytes]:
+    for batch in table.iter_batches(batch_size=_WINDOW):
+        for row in batch.to_pylist():
+            yield json.dumps(row, default=str).encode()
 
 
 # --- two files ----------------------------------------------------------------------------------------

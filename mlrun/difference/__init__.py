@@ -12,7 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from mlrun.difference import causes, code, data, facts
+from mlrun.difference import call, causes, code, data, results, surroundings
 from mlrun.difference.values import ASIDE, CAUSES, RESULTS, Cause, Difference, Item, Section
 from mlrun.errors import MlrunError, SourceError
 from mlrun.files import remove_tree
@@ -66,17 +66,17 @@ class _Comparison:
         found = (
             data.data(before, after, contents),
             compared.code,
-            facts.parameters(before, after, same_content=data.same_content(before, after)),
-            *facts.environment(before, after, self.locks()),
-            facts.variables(before, after),
-            facts.command(before, after),
-            facts.host(before, after),
+            call.parameters(before, after, same_content=data.same_content(before, after)),
+            *surroundings.environment(before, after, self.locks()),
+            call.variables(before, after),
+            call.command(before, after),
+            surroundings.host(before, after),
             compared.project,
-            facts.status(before, after),
-            facts.metrics(before, after),
-            facts.outputs(before, after),
-            facts.cost(before, after),
-            facts.circumstances(before, after),
+            results.status(before, after),
+            results.metrics(before, after),
+            results.outputs(before, after),
+            results.cost(before, after),
+            results.circumstances(before, after),
         )
         order = (*CAUSES, *RESULTS, *ASIDE)
         sections = tuple(sorted(found, key=lambda section: order.index(section.kind)))

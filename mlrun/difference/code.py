@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from mlrun.difference.facts import pair
+from mlrun.difference.items import lacking, pair
 from mlrun.difference.values import Item, Section
 from mlrun.errors import MlrunError
 from mlrun.value import value
 
 if TYPE_CHECKING:
-    from mlrun.difference.values import Change
     from mlrun.model import Artifact, RunRecord, SourceFacts, StoredFile
     from mlrun.source.between import FileChange, Trees
 
@@ -40,7 +39,10 @@ def code(before: RunRecord, after: RunRecord, trees: Trees | None, *, patch: boo
     """Compare the sources; `trees` is None where their ids are equal, or nothing is at hand."""
     ours, theirs = before.source, after.source
     if ours is None or theirs is None:
-        return Code(code=Section(kind="code", missing=_which(ours, theirs)), project=Section(kind="project"))
+        return Code(
+            code=Section(kind="code", missing=lacking("the code", ours, theirs)),
+            project=Section(kind="project"),
+        )
     if trees is None:
         same = ours.tree == theirs.tree
         items = () if same else (Item(name="tree", change="changed", before=ours.tree, after=theirs.tree),)
@@ -50,12 +52,6 @@ def code(before: RunRecord, after: RunRecord, trees: Trees | None, *, patch: boo
             project=Section(kind="project"),
         )
     return _compared(before, after, ours, theirs, trees, patch=patch)
-
-
-def _which(before: object, after: object) -> str:
-    if not before and not after:
-        return "neither record has the code"
-    return f"the {'first' if not before else 'second'} record lacks the code"
 
 
 def _compared(
@@ -110,7 +106,7 @@ def _item(change: FileChange) -> Item:
     counts = None if change.added is None else f"+{change.added} −{change.removed}"
     return Item(
         name=change.path,
-        change=change.change,  # type: ignore[arg-type]
+        change=change.change,
         note=counts or "binary",
         facts=(("lines_added", change.added), ("lines_removed", change.removed)),
     )
@@ -195,7 +191,9 @@ def _unkept(ours: SourceFacts, theirs: SourceFacts) -> list[FileChange]:
     found = []
     for path in sorted({*one, *other}):
         if one.get(path) != other.get(path):
-            change: Change = "added" if path not in one else "removed" if path not in other else "changed"
+            change: Literal["added", "removed", "changed"] = (
+                "added" if path not in one else "removed" if path not in other else "changed"
+            )
             found.append(FileChange(path=path, change=change))
     return found
 

@@ -16,7 +16,7 @@ from mlrun import data as rooms_data
 from mlrun import digest
 from mlrun.data import rows
 from mlrun.difference.code import in_tree, is_code
-from mlrun.difference.facts import pair
+from mlrun.difference.items import pair
 from mlrun.difference.values import Item
 from mlrun.errors import MlrunError
 from mlrun.model import Digest

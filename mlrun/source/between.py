@@ -11,7 +11,7 @@ import contextlib
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlrun import digest
 from mlrun.errors import MlrunError
@@ -48,7 +48,7 @@ class FileChange:
     """A file that differs; `added` and `removed` count lines, None for what is no text."""
 
     path: str
-    change: str
+    change: Literal["added", "removed", "changed"]
     added: int | None = None
     removed: int | None = None
 
@@ -99,7 +99,7 @@ class Trees:
         names = self._git.read("diff-tree", "-r", "-z", "--no-renames", "--name-status", before, after)
         kinds = _pairs(os.fsdecode(names.stdout).split("\0"))
         counts = self._counts(before, after) if len(kinds) <= _MOST_COUNTED else {}
-        words = {"A": "added", "D": "removed"}
+        words: dict[str, Literal["added", "removed"]] = {"A": "added", "D": "removed"}
         return tuple(
             FileChange(
                 path=path,
