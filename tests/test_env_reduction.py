@@ -93,7 +93,8 @@ def test_an_import_that_the_code_can_do_without_stays(site: Site) -> None:
 
 def test_loosening_goes_step_by_step_to_its_end(site: Site) -> None:
     (site.directory / "requirements.txt").write_text(
-        'pandas==1.5.2\nmlflow==2.0.1 ; python_version > "3.7"\nscikit-learn==1.*\nnumpy==1.23.5\nattrs==22.1.0\n'
+        'pandas==1.5.2\nmlflow==2.0.1 ; python_version > "3.7"\n'
+        "scikit-learn==1.*\nnumpy==1.23.5\nattrs==22.1.0\n"
     )
     steps = list(shrinking(asked_of(site), site))
     assert [texts(step) for step in steps] == [
@@ -132,7 +133,7 @@ def test_a_public_index_that_cannot_be_reached_is_left_out_and_no_other(site: Si
     )
     asked = asked_of(site)
     failure = (
-        "Failed to fetch: `https://download.pytorch.org/whl/cpu/six/`,"
+        "dns error: Failed to fetch: `https://download.pytorch.org/whl/cpu/six/`,"
         " `https://private.example/simple/six/`,"
         " https://pypi.tuna.tsinghua.edu.cn/simple/six/"
     )
@@ -143,4 +144,26 @@ def test_a_public_index_that_cannot_be_reached_is_left_out_and_no_other(site: Si
         "https://u:p@private.example/simple",
     ]
     assert found[1] == "without download.pytorch.org, pypi.tuna.tsinghua.edu.cn, which cannot be reached"
-    assert without_unreachable(asked, "Failed to fetch: `https://pypi.org/simple/six/`") is None
+    assert without_unreachable(asked, "dns error: `https://pypi.org/simple/six/`") is None
+
+
+@pytest.mark.parametrize(
+    ("line", "taken"),
+    [
+        ("tabulate @ git+https://host.example/a/python-tabulate@v0.9.0", "tabulate==0.9.0"),
+        (
+            "tabulate[x] @ git+https://host.example/a/t.git ; os_name == 'posix'",
+            "tabulate[x] ; os_name == 'posix'",
+        ),
+        ("tabulate @ https://host.example/a/t/archive/v0.9.0.zip", "tabulate==0.9.0"),
+        ("tabulate @ https://host.example/tabulate-0.9.0-py3-none-any.whl", "tabulate==0.9.0"),
+        ("somebodys-tools @ git+https://host.example/a/tools", None),
+        ("tabulate @ git+https://other.example/a/python-tabulate", None),
+    ],
+)
+def test_a_well_known_package_comes_from_the_index_where_its_repository_is_gone(
+    site: Site, line: str, taken: str | None
+) -> None:
+    (site.directory / "requirements.txt").write_text(f"six\n{line}\n")
+    found = without_unreachable(asked_of(site), "fatal: … Could not resolve host: host.example")
+    assert (texts(found[0])[1] if found else None) == taken

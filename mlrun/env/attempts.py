@@ -1,7 +1,7 @@
 """In which order an environment is tried, and when the next way is worth a try.
 
-    1. what is asked, by uv, with the Python that is named or was usual on that day; without the public
-       indexes beside PyPI that it names and that cannot be reached
+    1. what is asked, by uv, with the Python that is named or was usual on that day; where some of what it
+       names cannot be reached, without public indexes beside PyPI, and with well-known packages from the index
     2. by a pip of that day, where uv is stricter than what was published then, or cannot build it;
        without a day, what does not build is built with older tools
     3. the list cut down to what the code imports, where it is the export of a whole machine
@@ -111,7 +111,7 @@ def _as_asked(
 ) -> Generator[Attempt, EnvironmentBuildError, tuple[Attempt, EnvironmentBuildError]]:
     """What is asked, with this Python, by all tools; where the other ways start from, and why it failed."""
     error = yield first
-    if error.code == "no-network" and (within_reach := _without_unreachable(first, error)):
+    if within_reach := _without_unreachable(first, error):
         first = within_reach
         error = yield first
     for _ in range(_LATER_DAYS):
@@ -182,7 +182,7 @@ def _later(attempt: Attempt, name: str, version: str, published: str) -> Attempt
 
 
 def _without_unreachable(attempt: Attempt, error: EnvironmentBuildError) -> Attempt | None:
-    """Without the public indexes that cannot be reached, as pip goes on without them."""
+    """Without what cannot be reached and is not missed."""
     from mlrun.env.reduction import without_unreachable
 
     found = without_unreachable(attempt.asked, _text(error))

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _PIN = re.compile(r"={2,3}\s*(?P<version>[\w.!+*-]+)")
 _MOST_NAMES = 12
 _URL = re.compile(r"https?://[^\s`'\"]+")
+_NO_SUCH_HOST = re.compile(r"Could not resolve host: ([\w.-]+)")
+_NO_CONNECTION = re.compile(r"dns error|client error \(Connect\)|timed out|unreachable")
+_REPOSITORY = re.compile(
+    r"(?P<name>[\w.-]+)(?P<extras>\[[^\]]*\])?\s*@\s*(?:git\+)?(?P<url>https?://[^\s;]+)(?:\s*;(?P<marker>.*))?"
+)
+_VERSION_IN_URL = re.compile(r"(?:@|/|-)v?(\d+\.\d+(?:\.\d+)?)(?=$|#|[-.](?:zip|tar|whl|py|cp))")
 _MIRRORS = words(
     """
     mirror.baidu.com mirrors.163.com mirrors.aliyun.com mirrors.cloud.tencent.com
@@ -78,18 +84,43 @@ def _is_guess(item: Requirement) -> bool:
 
 
 def without_unreachable(asked: Asked, failure: str) -> tuple[Asked, str] | None:
-    """The same without public indexes beside PyPI that could not be reached, and a sentence; None for none.
+    """The same without what a resolution could not reach, and a sentence; None where nothing can be done.
 
-    `failure` is what the resolver said. pip goes on without such an index as well; a mirror of PyPI gives way
-    to the index that is used here.
+    `failure` is what the resolver said. Public indexes beside PyPI are left out, as pip goes on without them
+    as well, and a mirror of PyPI gives way to the index that is used here. A well-known package from a
+    repository is taken from the index; an unknown one is not, since its name may be a stranger's there.
     """
-    hosts = {host for url in _URL.findall(failure) if (host := urlsplit(url).hostname)}
+    hosts = _unreachable(failure)
     gone = [option for option in asked.options if _is_further_index(option) and _host(option) in hosts]
-    if not gone:
+    items = [_from_index(item, hosts) for item in asked.requirements]
+    moved = [new.text for old, new in zip(asked.requirements, items, strict=True) if old is not new]
+    if not gone and not moved:
         return None
     kept = tuple(option for option in asked.options if option not in gone)
-    names = sorted({str(_host(option)) for option in gone})
-    return replace(asked, options=kept), f"without {', '.join(names)}, which cannot be reached"
+    said = []
+    if gone:
+        names = sorted({str(_host(option)) for option in gone})
+        said.append(f"without {', '.join(names)}, which cannot be reached")
+    if moved:
+        said.append(f"with {', '.join(moved)} from the index, since the repository cannot be reached")
+    return replace(asked, options=kept, requirements=tuple(items)), "; ".join(said)
+
+
+def _unreachable(failure: str) -> set[str]:
+    hosts = set(_NO_SUCH_HOST.findall(failure))
+    if _NO_CONNECTION.search(failure):
+        hosts |= {host for url in _URL.findall(failure) if (host := urlsplit(url).hostname)}
+    return hosts
+
+
+def _from_index(item: Requirement, hosts: set[str]) -> Requirement:
+    """`name @ git+https://…@v1.2` by its name and version, where its host is gone and the name well known."""
+    match = _REPOSITORY.fullmatch(item.text)
+    if match is None or urlsplit(match["url"]).hostname not in hosts or not holds_known_module(match["name"]):
+        return item
+    version = _VERSION_IN_URL.search(match["url"])
+    text = match["name"] + (match["extras"] or "") + (f"=={version[1]}" if version else "")
+    return replace(item, text=text + (f" ;{match['marker']}" if match["marker"] else ""))
 
 
 def _is_further_index(option: tuple[str, str]) -> bool:
