@@ -29,6 +29,7 @@ _CLAUSE = re.compile(r"(?P<operator>~=|==|!=|>=|<=|=|>|<)?(?P<version>(?:v?\d[\w
 _FORGOTTEN_COMMA = re.compile(r"(?<=[\w*])\s*(?=(?:~=|!=|>=|<=|>|<))")
 _BUILD_OF_PYTHON = re.compile(r"(?:^|_|h\w*)(?:py|cp)(?P<major>[23])\.?(?P<minor>\d{1,2})(?!\d)")
 _DATED_POST_RELEASE = re.compile(r"\.post20\d{6}$")  # conda's own, of setuptools
+_LETTERED_YEAR = re.compile(r"\b(\d{4})([a-z])\b")
 _PEP_440 = re.compile(
     r"v?(\d+!)?\d+(\.\d+)*((a|b|c|rc|alpha|beta|pre|preview)\d*)?(\.?(post|rev|r)\d*)?(\.?dev\d*)?"
     r"(\+[a-z0-9]+([-_.][a-z0-9]+)*)?",
@@ -155,11 +156,13 @@ def pip_version(spec: Spec, *, fourth_number: bool = False) -> PipVersion:
     alternatives = spec.version.split("|")
     chosen = max(alternatives, key=_first_numbers)
     loss = f"of {spec.version} the last" if len(alternatives) > 1 else None
+    if spec.name == "tzdata":  # 2021e is 2021.5 on PyPI
+        chosen = _LETTERED_YEAR.sub(lambda found: f"{found[1]}.{ord(found[2]) - ord('a') + 1}", chosen)
     if spec.name == "setuptools":
         chosen = _DATED_POST_RELEASE.sub("", chosen)
     clauses = [_pip_clause(clause, exact=spec.exact) for clause in chosen.split(",")]
     if any(clause is None for clause in clauses):
-        return PipVersion(text="", loss=f"without its version {spec.version}, which PyPI cannot have")
+        return PipVersion(text="", loss=f"without its version {spec.version.removesuffix('.*')}")
     text = ",".join(clause for clause in clauses if clause)
     if fourth_number and spec.exact and re.fullmatch(r"==\d+\.\d+\.\d+", text):
         text += ".*"

@@ -37,6 +37,7 @@ _EXPORT_SIZE = 25
 """A list of so many packages, nearly all with exact versions, was written by a program."""
 _EXPORT_EXACT = 0.9
 _NAME = re.compile(r"\s*([A-Za-z0-9][\w.-]*)\s*(\[[^\]]*\])?\s*(.*)", re.DOTALL)
+_ONE_VERSION = re.compile(r"\w[\w.!+-]*(\.\*)?")  # without builds, an export writes `=1.2.3`
 _PINNED = re.compile(r"==|@")
 _LEFT_OUT: dict[Fate, str] = {
     "bundled": "left out, since wheels, Python or the system bring them along",
@@ -117,7 +118,7 @@ def looks_exported(lines: Sequence[Line], pip: Sequence[Requirement]) -> bool:
     """Whether a file is the list of a whole environment, as `conda env export` writes it."""
     if len(lines) + len(pip) < _EXPORT_SIZE or not lines:
         return False
-    exact = sum(line.spec.exact or bool(re.search(r"\d\.\d+\.\d", line.spec.version)) for line in lines)
+    exact = sum(bool(_ONE_VERSION.fullmatch(line.spec.version)) for line in lines)
     exact += sum("==" in item.text for item in pip)
     return exact >= _EXPORT_EXACT * (len(lines) + len(pip))
 
