@@ -373,6 +373,24 @@ def test_what_has_no_solution_is_explained(
     assert env.listing(cache) == ()
 
 
+def test_what_a_conda_program_says_when_it_fails_is_shown(
+    tmp_path: Path, channel: Path, cache: Cache, caller: Caller, narrator: Quiet
+) -> None:
+    program = tmp_path / "conda home" / "bin" / "conda"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\nmkdir -p "$5"\necho no space left on device >&2\nexit 3\n')
+    program.chmod(0o755)
+    variables = {**caller.variables, "MLFLOW_CONDA_HOME": str(program.parent.parent)}
+    folder = project(tmp_path, channel, "hello")
+    with pytest.raises(EnvironmentBuildError) as caught:
+        ensure(folder, cache, replace(caller, variables=variables), narrator)
+    assert caught.value.code == "conda-failed"
+    assert caught.value.message == "conda could not build the environment (exit code 3)"
+    assert caught.value.details[0] == "no space left on device"
+    assert env.listing(cache) == ()
+    assert list(cache.environments.glob("[0-9a-f]*/*")) == []
+
+
 def test_a_channel_that_is_not_there_is_named(
     tmp_path: Path, cache: Cache, caller: Caller, narrator: Quiet
 ) -> None:

@@ -31,7 +31,7 @@ FORMAT = 1
 """Raised when environments of an older mlrun should not be used any more."""
 
 _MARKER = ".complete"
-_WITHOUT_ANSWER = frozenset({"no-channel", "cannot-resolve"})
+_WITHOUT_ANSWER = frozenset({"no-channel", "cannot-resolve", "conda-failed"})
 _NOBODY = digest.of_bytes(b"conda has no answer")
 
 
