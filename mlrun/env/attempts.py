@@ -1,7 +1,7 @@
 """In which order an environment is tried, and when the next way is worth a try.
 
-    1. what is asked, by uv, with the Python that is named or was usual on that day; where some of what it
-       names cannot be reached, without public indexes beside PyPI, and with well-known packages from the index
+    1. what is asked, by uv, with the Python that is named or was usual on that day; where some of it cannot
+       be reached, without public indexes beside PyPI, and with well-known packages from the index
     2. by a pip of that day, where uv is stricter than what was published then, or cannot build it;
        without a day, what does not build is built with older tools
     3. the list cut down to what the code imports, where it is the export of a whole machine

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mlrun.env.repairs import Change
 
 _MAX_DEPTH = 20
+_LONG = 500
 _COMMENT = re.compile(r"(^|\s)#.*$")
 _OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z]))?(.*)$", re.DOTALL)
 _EXTRAS = re.compile(r"(?P<path>.+?)(?P<extras>\[[\w\s,.-]*\])?$", re.DOTALL)
@@ -120,7 +121,7 @@ def add_line(text: str, place: Place, directory: Path, into: Gathered, *, constr
     Paths are relative to the project, wherever the file that names them lies, as pip's are to its caller;
     what is not there may lie beside the file. Raises ProjectError for what cannot be understood.
     """
-    text = text.strip()
+    text = text.strip() if len(text) < _LONG else " ".join(text.split())  # blanks make patterns slow
     if not constraints and (local := _local(text, editable=False, place=place, directory=directory)):
         _take_local(local, place, directory, into)
         return
