@@ -253,6 +253,15 @@ def test_a_dead_index_is_said(shell: Shell, index: ThreadingHTTPServer) -> None:
     assert "s3cret" not in done.stdout + done.stderr
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["nonsense", "https://", "http://[", "a b"])
+def test_an_index_that_is_none_is_said(shell: Shell, index: ThreadingHTTPServer, url: str) -> None:
+    shell.variables["PIP_INDEX_URL"] = url
+    done = shell.mlrun("doctor")
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stdout + done.stderr
+
+
 @pytest.mark.parametrize(
     ("complaint", "words"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -177,3 +178,15 @@ def test_the_callers_own_environment_is_only_compared(bench: Bench) -> None:
     assert restore(bench, facts, None).findings == ()
     other = restore(bench, replace(facts, key=Digest("blake3:" + "0" * 32)), None)
     assert [finding.code for finding in other.findings] == ["other-system"]
+
+
+def test_locks_that_were_written_out_go_with_the_garbage(bench: Bench) -> None:
+    facts, lock = facts_of(bench.ensure())
+    env.remove(bench.cache, Digest(facts.key or ""))
+    restore(bench, facts, lock)
+    folder = bench.cache.environments / "locks"
+    assert len(list(folder.iterdir())) == 1
+    env.collect_garbage(bench.cache, keep_days=1, now=time.time(), keep=frozenset())
+    assert len(list(folder.iterdir())) == 1
+    env.collect_garbage(bench.cache, keep_days=1, now=time.time() + 2 * 24 * 3600, keep=frozenset())
+    assert list(folder.iterdir()) == []

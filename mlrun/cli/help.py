@@ -14,12 +14,14 @@ Examples:
   mlrun run https://host/team/wine.git#models -v v1.2
   mlrun runs --where 'metrics.rmse < 0.8'       which runs did well
   mlrun show latest                             everything about the last one
+  mlrun shell latest                            its code and its packages, in a shell
 """
 
 _EXIT_CODES = """\
-Exit codes of `mlrun run`: the program's own; 124 timed out; 125 mlrun could not do its part;
-126/127 not executable / not found; 128+n ended by signal n. `mlrun check`: 0 fine, 1 findings,
-2 cannot tell. Wrong usage: 2.
+Exit codes of `mlrun run`, `exec` and `shell`: the program's own; 124 timed out; 125 mlrun could
+not do its part; 126/127 not executable / not found; 128+n ended by signal n. Of those that judge
+(`check`, `doctor`, `lock --check`, `env diff`): 0 fine or the same, 1 not, 2 cannot tell. Wrong
+usage: 2.
 
 MLRUN_HOME holds the records (default: your data folder), MLRUN_CACHE what can be built again.
 """

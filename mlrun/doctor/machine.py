@@ -78,8 +78,8 @@ def uv(desk: Desk) -> Check:
     said = _version(desk, path, "--version")
     if said is None:
         return Check(code="uv", state="absent", text=f"{path} does not run", hint="reinstall mlrun")
-    own = desk.caller.variables.get("UV_CACHE_DIR")
-    details = (path, f"its cache: {own}") if own else (path,)
+    cache = _version(desk, path, "cache", "dir")
+    details = (path, f"its cache: {cache}") if cache else (path,)
     return Check(code="uv", state="ok", text=said.removeprefix("uv "), details=details)
 
 
@@ -195,7 +195,7 @@ NETWORK = ("registry",)
 
 
 def _version(desk: Desk, *argv: str) -> str | None:
-    """The first line that a tool prints; None where it is not there, or fails."""
+    """The first line that a tool prints, mostly its version; None where it is not there, or fails."""
     try:
         said = process.capture(argv, variables=desk.caller.variables, timeout=_PATIENCE)
     except ProcessError as error:

@@ -5,6 +5,7 @@ Another client would judge by other certificates, other credentials and another 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,11 +47,6 @@ _SIGNS: tuple[tuple[tuple[str, ...], str, str], ...] = (
         "it cannot be reached",
         "check the network, the proxy (HTTPS_PROXY), and the index: `pip config list`",
     ),
-    (
-        ("relative URL", "invalid", "RelativeUrlWithoutBase"),
-        "the setting makes no sense",
-        "`pip config list` shows what is set; PIP_INDEX_URL and UV_DEFAULT_INDEX count more",
-    ),
 )
 
 
@@ -62,13 +58,18 @@ def registry(desk: Desk) -> Check:
 
     site = Site(directory=Path("/"), tree="", cache=desk.cache, caller=desk.caller)
     tool = uv.prepare(Asked(kind="venv", summary=""), site)
-    where = _where(tool.variables, tool.flags)
+    where = _where(tool.variables)
     if "--no-index" in tool.flags:
         links = tool.variables.get("UV_FIND_LINKS")
         text = (
             f"no index is used; files from {links}" if links else "no index is used, and no folder of files"
         )
         return Check(code="registry", state="ok" if links else "absent", text=without_credentials(text))
+    for place in _indexes(tool.variables):
+        if "://" not in place and not os.path.exists(place):
+            hint = "`pip config list` shows what is set; PIP_INDEX_URL and UV_DEFAULT_INDEX count more"
+            text = f"the index `{without_credentials(place)}` is neither a URL nor a folder that is there"
+            return Check(code="registry", state="absent", text=text, hint=hint)
     variables = {**tool.variables, "UV_HTTP_TIMEOUT": "5", "UV_HTTP_RETRIES": "0"}
     arguments = ("pip", "compile", "-", "--no-deps", "--no-cache", "--quiet", "--no-header", "--no-annotate")
     try:
@@ -105,12 +106,16 @@ def _lines(complaint: str) -> tuple[str, ...]:
     return tuple(lines[-4:])
 
 
-def _where(variables: dict[str, str], flags: tuple[str, ...]) -> str:
-    """The indexes that are asked, without their credentials."""
-    from mlrun.env.pip_settings import without_credentials
-
+def _indexes(variables: dict[str, str]) -> list[str]:
+    """The indexes that are asked; one may be written `name=URL`."""
     first = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or _PYPI
     extra = (variables.get("UV_INDEX") or variables.get("UV_EXTRA_INDEX_URL") or "").split()
+    return [url.partition("=")[2] if "=" in url.partition("://")[0] else url for url in (first, *extra)]
+
+
+def _where(variables: dict[str, str]) -> str:
+    """What is asked, without credentials."""
+    from mlrun.env.pip_settings import without_credentials
+
     links = [f"files from {variables['UV_FIND_LINKS']}"] if variables.get("UV_FIND_LINKS") else []
-    named = [url.partition("=")[2] if "=" in url.partition("://")[0] else url for url in (first, *extra)]
-    return without_credentials(", ".join((*named, *(links if "--no-index" not in flags else ()))))
+    return without_credentials(", ".join((*_indexes(variables), *links)))

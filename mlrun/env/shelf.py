@@ -2,6 +2,7 @@
 
 envs-v1/<key>/             a virtual environment, and in it
                            pylock.toml, environment.json, .complete (written last), .last-used
+envs-v1/locks/pylock.*.toml  locks of past runs, from which one was built again
 envs-v1/asked/<key>.json   what a project asked, by its digest → the environment that answers it
 envs-v1/logs/<key>.log     what uv said when that failed
 envs-v1/interpreters.json  what interpreters said of themselves
@@ -275,6 +276,7 @@ def collect_garbage(cache: Cache, *, keep_days: float, now: float, keep: frozens
         size += freed
         count += 1
     _forget_unanswered(cache)
+    _forget_restored_locks(cache, older_than=now - keep_days * _DAY)
     _remove_stale_scratch(cache, now)
     _remove_unfinished(cache)
     return Collected(count, size)
@@ -355,6 +357,14 @@ def _remove_unfinished(cache: Cache) -> None:
             with locked(lock):
                 if not (location / ".complete").exists():
                     remove_tree(location, trash=cache.trash)
+
+
+def _forget_restored_locks(cache: Cache, *, older_than: float) -> None:
+    """Locks from records, written out so that they could be built from."""
+    for file in list((cache.environments / "locks").glob("pylock.*.toml")):
+        with contextlib.suppress(OSError):
+            if file.stat().st_mtime < older_than:
+                file.unlink()
 
 
 def _remove_stale_scratch(cache: Cache, now: float) -> None:
