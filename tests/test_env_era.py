@@ -361,6 +361,7 @@ def test_the_real_index_is_taken_as_it_was(bench: Bench) -> None:
 @pytest.mark.slow
 def test_what_uv_is_too_strict_for_is_resolved_by_a_pip_of_the_day(bench: Bench) -> None:
     without_real_pip(bench)
+    bench.wheel("mlrun-test-lenient", "0.1", BEFORE)  # which uv alone would take, without a word
     bench.wheel("mlrun-test-lenient", "1.0", BEFORE, "mlrun-test-old (>=2011k)")
     bench.wheel("mlrun-test-lenient", "2.0", AFTER)
     bench.wheel("mlrun-test-old", "2019.1", BEFORE)

@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from mlrun.env.lock import all_from_pypi, canonical
+from mlrun.env.lock import all_from_pypi, canonical, versions_in
+from mlrun.env.traps import numbers
+from mlrun.errors import EnvironmentBuildError
 from mlrun.value import field, replace, value
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ _SERVED_BY = re.compile(r"^([\w.-]+)==([^\s;\\]+).*\n(?:\s+--hash.*\n)*\s+# from
 _FILTERED = re.compile(
     r"`([\w.-]+)` was filtered by `exclude-newer`(?:(?!published at)[^\n])*$", re.MULTILINE
 )
+_PASSED_OVER = re.compile(r"^WARN `([\w.-]+)==(\S+)` has invalid metadata: .*\n(.*)$", re.MULTILINE)
 _MOST_UNDATED = 30
 
 
@@ -86,6 +89,7 @@ def compile_with_uv(wanted: Wanted, *, tool: Uv, interpreter: Interpreter, scrat
         undated += new
         tool.flags += tuple(f"--exclude-newer-package={name}=false" for name in new)
     text = output.read_text("utf-8")
+    _must_not_have_walked_back(text, said.stderr.decode("utf-8", "replace"))
     adaptations = (_of_any_day(undated),) if undated else ()
     return Compiled(text=text, adaptations=adaptations)
 
@@ -123,6 +127,22 @@ def _arguments(wanted: Wanted, interpreter: Interpreter, scratch: Path) -> list[
 
 def _text_of(wanted: Wanted) -> str:
     return "".join(f"{line}\n" for line in (*wanted.lines, *(each.line for each in wanted.sources)))
+
+
+def _must_not_have_walked_back(lock: str, warnings: str) -> None:
+    """uv passes over versions whose metadata it does not take, down to those of another age.
+
+    Raises EnvironmentBuildError where it took an older one, or came to do without.
+    """
+    locked = versions_in(lock)
+    for name, version, why in _PASSED_OVER.findall(warnings):
+        if numbers(locked.get(canonical(name), "0")) < numbers(version):
+            raise EnvironmentBuildError(
+                "cannot resolve the environment: "
+                f"`{name}=={version}` has metadata that uv does not take: `{why}`",
+                code="cannot-resolve",
+                details=(f"{name}=={version} has invalid metadata",),
+            )
 
 
 def _without_upload_times(complaint: str) -> list[str]:

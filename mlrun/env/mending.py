@@ -65,7 +65,9 @@ def _for_pins(wanted: Wanted, *, foresee: bool) -> tuple[Wanted, tuple[str, ...]
     """What pinned packages lack for certain, which saves a resolution."""
     found = [_PIN.match(line) for line in wanted.lines]
     pins = {canonical(pin[1]): pin[2] for pin in found if pin}
-    remedies = undeclared(pins)
+    names = {re.split(r"[^\w.-]", line.strip(), maxsplit=1)[0] for line in wanted.lines}
+    named = {canonical(name) for name in names}
+    remedies = [each for each in undeclared(pins) if each.line not in named]
     if foresee:
         bound = {canonical(match[1]) for line in wanted.lines if (match := _BOUND.match(line))}
         remedies += foreseen(pins, bound)

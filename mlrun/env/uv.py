@@ -26,6 +26,7 @@ _NOT_INHERITED = re.compile(
 )
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE = re.compile(r"(warning: |Using |Resolved |Prepared |Downloading |Downloaded |Building |Built )")
+_WARNING = re.compile(r"^WARN .*\n(?:(?!error|hint|warning|\s*[×╰├]).*\n)*", re.MULTILINE)
 _QUOTED_LINES = 20
 
 BIG_ONLY_AS_WHEELS = f"--only-binary={','.join(BIG)}"
@@ -97,6 +98,7 @@ def prepare(asked: Asked, site: Site) -> Uv:
         variables.setdefault("UV_CACHE_DIR", str(site.cache.packages))
     if site.day.as_of:
         variables["UV_EXCLUDE_NEWER"] = site.day.as_of
+        variables["RUST_LOG"] = "warn"  # else it passes over versions without a word
     variables.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_NO_ENV_FILE="1", UV_PREVIEW_FEATURES="pylock")
     variables.pop("FORCE_COLOR", None)
     flags = flags_for_uv(site.caller, asked.options)
@@ -134,6 +136,7 @@ _EXCEPTION = re.compile(r"(?:\w+\.)*\w*(?:Error|Exception)\b")
 def explain(doing: str, said: Captured) -> EnvironmentBuildError:
     """The error that uv's output amounts to: its first sentence, and the lines that matter."""
     text = without_credentials(_ANSI.sub("", said.stderr.decode("utf-8", "replace")))
+    text = _WARNING.sub("", text)
     lines = [line.rstrip() for line in text.splitlines() if line.strip() and not _NOISE.match(line)]
     if unbuilt := _UNBUILT.search(text):
         return EnvironmentBuildError(
@@ -164,6 +167,13 @@ _UNSOLVED = (
     (re.compile(r"(\S+) has invalid metadata(?:.*\n)*.*could not be parsed:\n.*\n\s*(\S.*)\n"),
      "`{0}` has metadata that uv does not take: `{1}`"),
     (re.compile(r"(\S+) has invalid metadata"), "`{0}` has metadata that uv does not take"),
+    (
+        re.compile(
+            r"([\w.-]+)(?:[<>=]\S+)?\s+have invalid metadata(?:.*\n)*.*could not be parsed:\n.*\n\s*(\S.*)\n"
+        ),
+        "`{0}` has metadata that uv does not take: `{1}`",
+    ),
+    (re.compile(r"([\w.-]+)(?:[<>=]\S+)?\s+have no usable wheels"), "`{0}` has no wheel for this Python"),
     (re.compile(r"does not satisfy (Python\S+) and (?:all of:\s+)?(\S+)"), "`{1}` needs {0}"),
     (re.compile(r"Because (\S+) was not found in the [\w ]+"), NO_SUCH_PACKAGE + " `{0}` in the index"),
 )  # fmt: skip
