@@ -334,6 +334,15 @@ def test_a_command_gets_the_terminal(shell: Shell, project: Path) -> None:
     assert terminal.end() == 0
 
 
+def test_a_shell_can_read_a_pipe(shell: Shell, project: Path) -> None:
+    write(project, "true")
+    shell.variables["SHELL"] = "/bin/sh"
+    shell.mlrun("exec", ".", "--", "true")
+    done = shell.mlrun("shell", input="command -v python; exit 4\n")
+    assert (done.returncode, done.stderr) == (4, "")
+    assert "/envs-v1/" in done.stdout
+
+
 @pytest.mark.slow
 def test_a_shell_that_is_none_falls_back(shell: Shell, project: Path) -> None:
     write(project, "true")

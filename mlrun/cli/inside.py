@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from mlrun.cli import boundary, context
 from mlrun.cli.console import Console
 from mlrun.errors import ProcessError
@@ -31,6 +33,7 @@ def enter(
         command=command,
         entry_point=entry_point,
         here=here,
+        interactive=sys.stdin.isatty(),
     )
     working = desk(quiet=quiet)
     try:

@@ -32,8 +32,9 @@ _DEFAULT = "main"
 class Entry:
     """What is asked. `where` is a run or a target; without a `command` it is a shell that is wanted.
 
-    With `here` the caller's directory stays the working directory. `entry_point` is whose declared variables
-    count, None for `main` where there is one.
+    One that is not `interactive` reads commands from a pipe or a file. With `here` the caller's directory
+    stays the working directory. `entry_point` is whose declared variables count, None for `main` where there
+    is one.
     """
 
     where: str
@@ -41,6 +42,7 @@ class Entry:
     command: tuple[str, ...] = ()
     entry_point: str | None = None
     here: bool = False
+    interactive: bool = True
 
 
 @value
@@ -69,7 +71,7 @@ def enter(entry: Entry, desk: Desk) -> int:
     run_id = new_id()
     with _inside(entry, desk, run_id) as inside:
         job = _job(entry, inside, desk)
-        if not entry.command:
+        if not entry.command and entry.interactive:
             desk.teller.say(shells.greeting(inside.title, _described(inside), desk.caller.variables))
         desk.teller.close()
         contained = inside.environment.kind == "docker"
@@ -245,7 +247,7 @@ def _job(entry: Entry, inside: Inside, desk: Desk) -> Job:
         return job
     if inside.environment.kind == "docker":
         return replace(job, argv=shells.IN_A_CONTAINER)
-    return shells.prepared(job, inside.title, inside.environment.path)
+    return shells.prepared(job, inside.title, inside.environment.path, interactive=entry.interactive)
 
 
 @contextlib.contextmanager

@@ -77,9 +77,14 @@ def _give_back(variables: dict[str, str], name: str, kept: str) -> None:
             del variables[name]
 
 
-def prepared(job: Job, title: str, path: tuple[str, ...]) -> Job:
-    """The job as an interactive shell in a place called `title` that puts `path` first."""
+def prepared(job: Job, title: str, path: tuple[str, ...], *, interactive: bool) -> Job:
+    """The job as a shell in a place called `title` that puts `path` first.
+
+    One that is not interactive reads no settings that could undo that.
+    """
     shell = _shell(job.variables)
+    if not interactive:
+        return replace(job, argv=(shell,))
     prompt = f"(mlrun {_plain(title)}) "
     variables = {
         **job.variables,
