@@ -15,6 +15,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+import termios
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -488,6 +490,12 @@ class TestInTheContainer:
         record = shell.show()
         assert (record["status"], record["signal"]) == ("killed", "SIGINT")
 
+    def test_a_command_has_the_users_own_terminal(self, shell: Shell, project: Path, base: str) -> None:
+        script(project, "print('True ', flush=True)\nprint('you said', input())\n")
+        write(project, base, "true")
+        arguments = ["exec", ".", "--", "python", "program.py"]
+        assert "you said hello\r\n" in _in_terminal(shell, arguments, columns=80, keys=b"hello\r")
+
     def test_links_out_of_the_project_are_said(
         self, shell: Shell, project: Path, base: str, tmp_path: Path
     ) -> None:
@@ -502,18 +510,20 @@ class TestInTheContainer:
 
 
 def _in_terminal(shell: Shell, arguments: list[str], *, columns: int, keys: bytes) -> str:
-    """What a terminal of that width shows of a run; the keys are typed once the program has its own."""
-    import fcntl
-    import struct
-    import termios
+    """What a terminal of that width shows of a run; the keys are typed once the program has said `True `.
 
+    Afterwards the terminal is as it was.
+    """
     ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    termios.tcsetwinsize(theirs, (24, columns))
+    before = termios.tcgetattr(ours)
     child = subprocess.Popen(
         shell.argv(*arguments), cwd=shell.cwd, env=shell.variables | {"TERM": "xterm"},
         stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
     )  # fmt: skip
     os.close(theirs)
+    too_long = threading.Timer(60, child.kill)
+    too_long.start()
     shown, typed = b"", False
     while True:
         try:
@@ -525,6 +535,8 @@ def _in_terminal(shell: Shell, arguments: list[str], *, columns: int, keys: byte
             os.write(ours, keys)
             typed = True
     child.wait()
+    too_long.cancel()
+    assert termios.tcgetattr(ours) == before
     os.close(ours)
     return shown.decode()
 

@@ -158,7 +158,6 @@ class _Session:
         self._in_background(lambda: self._pass_on(signals))
         self._in_background(self._watch)
         if self._terminal:
-            _make_raw()
             self._in_background(self._resize)
         if stdin:
             self._in_background(self._feed)
@@ -166,7 +165,8 @@ class _Session:
     def carry(self) -> int:
         """Pass the output on until there is no more; the exit code."""
         if self._terminal:
-            _carry_terminal(self._socket)
+            with _raw_keyboard():
+                _carry_terminal(self._socket)
         else:
             _carry_apart(self._socket)
         code = int(self._container.wait(timeout=None)["StatusCode"])
@@ -188,10 +188,13 @@ class _Session:
     # --- input, signals, size
 
     def _feed(self) -> None:
-        """Our input, until it ends."""
-        while chunk := os.read(0, _CHUNK):
-            self._socket.sendall(chunk)
-        if not self._terminal:
+        """Our input, until it ends; a terminal's end means that its user has gone."""
+        with contextlib.suppress(OSError):  # EIO, of a terminal that was closed
+            while chunk := os.read(0, _CHUNK):
+                self._socket.sendall(chunk)
+        if self._terminal:
+            _signal_all(connect(self._where), self._container.id, signal.SIGHUP)
+        else:
             self._socket.shutdown(sockets.SHUT_WR)
 
     def _pass_on(self, signals: _Signals) -> None:
@@ -324,21 +327,34 @@ def _carry_terminal(source: Any) -> None:
 
 
 def _write(descriptor: int, chunk: bytes) -> None:
-    """A reader that has gone does not stop the program."""
+    """A reader or terminal that has gone does not stop the program."""
     view = memoryview(chunk)
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         while view:
             view = view[os.write(descriptor, view) :]
 
 
-def _make_raw() -> None:
-    """The container's terminal echoes and edits lines; ours only still knows the keys that are signals."""
+@contextlib.contextmanager
+def _raw_keyboard() -> Iterator[None]:
+    """The container's terminal echoes and edits lines, so ours does not.
+
+    Keys that are signals stay so in a terminal made for us, where a run has to know that it was interrupted;
+    in the user's own (`mlrun shell`) they are the container's affair.
+    """
     if not os.isatty(0):
+        yield
         return
-    settings = termios.tcgetattr(0)
+    before, settings = termios.tcgetattr(0), termios.tcgetattr(0)
     settings[0] &= ~(termios.ICRNL | termios.INLCR | termios.IGNCR | termios.IXON)
     settings[3] &= ~(termios.ICANON | termios.ECHO | termios.IEXTEN)
-    termios.tcsetattr(0, termios.TCSANOW, settings)
+    if os.getsid(0) != os.getpid():
+        settings[3] &= ~termios.ISIG
+    termios.tcsetattr(0, termios.TCSADRAIN, settings)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(termios.error):
+            termios.tcsetattr(0, termios.TCSADRAIN, before)
 
 
 if __name__ == "__main__":
