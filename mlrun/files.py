@@ -166,6 +166,11 @@ class Cache:
         return self.root / "conda-v1"
 
     @property
+    def observers(self) -> Path:
+        """The library that tells which files a program opens, compiled for this machine."""
+        return self.root / "observe-v1"
+
+    @property
     def packages(self) -> Path:
         """What uv keeps for callers who have no cache of their own."""
         return self.root / "uv"

@@ -141,7 +141,8 @@ class EnvironmentRequest:
 class Project:
     """The understood project file; `file` is its name, None where there is none.
 
-    `broken` are the entry points that cannot run, each with the error that says why.
+    `broken` are the entry points that cannot run, each with the error that says why. `observe` is as in
+    `RunRequest`, None where the project does not say.
     """
 
     name: str | None = None
@@ -150,6 +151,7 @@ class Project:
     environment: EnvironmentRequest = field(default_factory=EnvironmentRequest)
     findings: tuple[Finding, ...] = ()
     broken: tuple[tuple[str, Finding], ...] = ()
+    observe: str | None = None
 
 
 # --- the request, and the code that will run ----------------------------------------------------------
@@ -168,7 +170,8 @@ class RunRequest:
     """What the user asked. `timeout` is in seconds; parameters are (name, text) in the order given.
 
     `as_of` is `auto`, `now`, `commit` or a date: the day whose packages are to be installed.
-    `docker_args` are those of `docker run`, by name, with their value if they have one.
+    `docker_args` are those of `docker run`, by name, with their value if they have one. `observe` is how
+    files that are read and written are noticed: `auto`, `shim`, `strace`, `python`, or `off`.
     """
 
     target: str
@@ -187,6 +190,7 @@ class RunRequest:
     docker_args: tuple[tuple[str, str | None], ...] = ()
     build_image: bool = False
     skip_image_build: bool = False
+    observe: str = "auto"
 
 
 @value
@@ -362,6 +366,8 @@ class Outcome:
 class Artifact:
     """One input or output. `path` is relative to the project where it lies in it, else absolute.
 
+    What is not `declared` was observed, or logged by the program. A `path` that ends in a pattern stands for
+    those files of a folder that were concerned.
     `stored` is true when the bytes are in the object store under `digest`; `tree` when that names the
     manifest of a directory.
     """
@@ -481,7 +487,11 @@ class Failure:
 
 @value
 class RunRecord:
-    """One run, as remembered. Times are UTC text, `2026-11-21T08:00:00.123Z`; `duration_s` is seconds."""
+    """One run, as remembered. Times are UTC text, `2026-11-21T08:00:00.123Z`; `duration_s` is seconds.
+
+    `observed` tells how inputs and outputs that nobody declared were noticed: `shim`, `strace`,
+    `python-only`, `walk` (outputs only), `off`; None where nothing was run yet.
+    """
 
     id: str
     name: str
@@ -512,6 +522,7 @@ class RunRecord:
     trigger: str = "cli"
     parents: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
+    observed: str | None = None
 
 
 @value

@@ -29,6 +29,8 @@ from mlrun.value import replace, value
 from mlrun.views.words import size
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mlrun.data import Found
     from mlrun.env import Asked
     from mlrun.files import RunPaths
@@ -292,15 +294,27 @@ def with_outcome(record: RunRecord, outcome: Outcome, spec: RunSpec) -> RunRecor
 
 
 def close_record(
-    record: RunRecord, prepared: Prepared, outcome: Outcome, *, before: Stamps, store: Store, caller: Caller
+    record: RunRecord,
+    prepared: Prepared,
+    outcome: Outcome,
+    *,
+    before: Stamps,
+    kept: Collection[str],
+    store: Store,
+    caller: Caller,
 ) -> tuple[RunRecord, tuple[Finding, ...]]:
-    """The whole record of a run whose program has ended, and what is worth a warning."""
+    """The whole record of a run whose program has ended, and what is worth a warning.
+
+    `kept` are files of a checkout that are in the store, relative to its root.
+    """
     outputs, stale, output_findings = _outputs(prepared, record.status, before=before, store=store)
     written = tuple(output for output in outputs if output.path not in stale)
     measured, metric_findings = _metrics(prepared, store.home.run(record.id), written)
-    notes = (*_notes_on(outcome), *_notes_on_checkout(prepared, caller))
+    notes = (*_notes_on(outcome), *_notes_on_checkout(prepared, kept, caller))
     findings = (*output_findings, *metric_findings, *notes)
-    return with_warnings(replace(record, outputs=outputs, metrics=measured), findings), findings
+    return with_warnings(
+        replace(record, outputs=(*outputs, *record.outputs), metrics=measured), findings
+    ), findings
 
 
 def break_off(record: RunRecord, error: BaseException) -> RunRecord:
@@ -348,20 +362,25 @@ def _notes_on(outcome: Outcome) -> tuple[Finding, ...]:
     return tuple(Finding(level="warning", code="run", message=note) for note in notes)
 
 
-def left_behind(prepared: Prepared, *, caller: Caller) -> tuple[str, ...]:
-    """What the program wrote into a checkout of ours and no output declares, relative to its root."""
+def left_behind(prepared: Prepared, kept: Collection[str] = (), *, caller: Caller) -> tuple[str, ...]:
+    """What the program wrote into a checkout of ours, and is neither declared nor `kept`.
+
+    All paths are relative to the checkout's root.
+    """
     prefix = f"{prepared.snapshot.subdirectory}/" if prepared.snapshot.subdirectory else ""
     outputs = tuple(os.path.normpath(prefix + output.path) for output in prepared.spec.outputs)
     changed = source.changed_files(prepared.snapshot, caller=caller)
-    return tuple(path for path in changed if not any(_covers(output, path) for output in outputs))
+    return tuple(
+        path for path in changed if path not in kept and not any(_covers(each, path) for each in outputs)
+    )
 
 
 def _covers(output: str, path: str) -> bool:
     return path == output or path.startswith(f"{output}/") or PurePath(path).match(output)
 
 
-def _notes_on_checkout(prepared: Prepared, caller: Caller) -> tuple[Finding, ...]:
-    left = left_behind(prepared, caller=caller)
+def _notes_on_checkout(prepared: Prepared, kept: Collection[str], caller: Caller) -> tuple[Finding, ...]:
+    left = left_behind(prepared, kept, caller=caller)
     if not left:
         return ()
     tops = sorted({path.partition("/")[0] for path in left})

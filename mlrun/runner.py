@@ -14,7 +14,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from mlrun import data, env, files, process, project, recording, reporting, resolve, source, standin
+from mlrun import (
+    data,
+    env,
+    files,
+    observing,
+    process,
+    project,
+    recording,
+    reporting,
+    resolve,
+    source,
+    standin,
+)
 from mlrun.errors import MlrunError
 from mlrun.model import Job, Narrator
 from mlrun.recording import Prepared
@@ -25,7 +37,7 @@ from mlrun.views import record as record_view
 from mlrun.views import summary
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
@@ -92,7 +104,8 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
     """
     stage.home.prepare()
     store = Store(stage.home, stage.teller)
-    with _prepared(request, stage) as prepared:
+    kept: set[str] = set()
+    with _prepared(request, stage, kept) as prepared:
         _warn(stage, prepared.findings)
         stage.teller.fact("source", summary.source_line(prepared.name, prepared.snapshot))
         record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=store)
@@ -100,27 +113,34 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
             try:
                 record, environment = _ready(record, prepared, store, stage)
                 before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
-                outcome = _execute(record, prepared, environment, store=store, stage=stage)
+                watch = _watch(prepared, environment, stage)
+                outcome = _execute(record, prepared, environment, watch, store=store, stage=stage)
                 record = recording.with_outcome(record, outcome, prepared.spec)
+                observed = _observed(record, watch, prepared, store, stage)
+                record, seen = observed.record, observed.findings
+                kept |= observed.kept
                 record, findings = recording.close_record(
-                    record, prepared, outcome, before=before, store=store, caller=stage.caller
+                    record, prepared, outcome, before=before, kept=kept, store=store, caller=stage.caller
                 )
                 told = _told(environment, prepared, stage)
                 record, noticed = reporting.with_reported(record, environment, store, variables=told)
-                record = recording.with_warnings(record, noticed)
+                record = recording.with_warnings(record, (*noticed, *seen))
                 changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
                 record = recording.with_warnings(record, changed)
                 store.save(record)
             except BaseException as error:
                 store.save(recording.break_off(record, error))
                 raise
-        _warn(stage, (*findings, *noticed, *changed))
+        _warn(stage, (*findings, *noticed, *seen, *changed))
     return record
 
 
 @contextlib.contextmanager
-def _prepared(request: RunRequest, stage: Stage) -> Iterator[Prepared]:
-    """Source, project and request, understood; a checkout of ours goes when the run is over."""
+def _prepared(request: RunRequest, stage: Stage, kept: Collection[str] = ()) -> Iterator[Prepared]:
+    """Source, project and request, understood; a checkout of ours goes when the run is over.
+
+    `kept` are, by then, files of the checkout that are in the store, relative to its root.
+    """
     stage.cache.prepare()
     run_id = new_id()
     snapshot = source.take(
@@ -153,7 +173,7 @@ def _prepared(request: RunRequest, stage: Stage) -> Iterator[Prepared]:
         yield prepared
     finally:
         # What a program wrote and no output declares would be lost with the checkout.
-        if prepared is None or not recording.left_behind(prepared, caller=stage.caller):
+        if prepared is None or not recording.left_behind(prepared, kept, caller=stage.caller):
             source.release(snapshot, cache=stage.cache)
 
 
@@ -197,8 +217,26 @@ def _day(prepared: Prepared, stage: Stage) -> env.Day:
     return env.choose_day(prepared.asked, request.as_of, committed_at=committed_at)
 
 
+def _watch(prepared: Prepared, environment: Environment, stage: Stage) -> observing.Watch:
+    return observing.begin(prepared, environment, home=stage.home, cache=stage.cache, caller=stage.caller)
+
+
+def _observed(
+    record: RunRecord, watch: observing.Watch, prepared: Prepared, store: Store, stage: Stage
+) -> observing.Observed:
+    return observing.with_observed(
+        record, watch, prepared, store, caller=stage.caller, cache=stage.cache, narrator=stage.teller
+    )
+
+
 def _execute(
-    record: RunRecord, prepared: Prepared, environment: Environment, *, store: Store, stage: Stage
+    record: RunRecord,
+    prepared: Prepared,
+    environment: Environment,
+    watch: observing.Watch,
+    *,
+    store: Store,
+    stage: Stage,
 ) -> Outcome:
     """The program itself, which has the terminal until it ends."""
     paths = store.home.run(record.id)
@@ -211,12 +249,12 @@ def _execute(
         host = env.address_of_ours(environment, stage.caller, arguments)
     steps = standin.variables(stage.cache, environment, job.variables) if host else {}
     with reporting.listening(record, paths, variables=told, host=host) as settings:
-        settings = {**settings, **steps}
+        settings = {**settings, **steps, **observing.variables(watch, job.variables)}
         job = replace(job, variables=_changed(job.variables, settings))
         visit = _visit(prepared, paths, stage, settings)
         try:
             outcome = process.run(
-                env.enter(environment, job, visit),
+                observing.watched(watch, env.enter(environment, job, visit)),
                 stdout=stage.stdout,
                 stderr=stage.stderr,
                 terminal=stage.terminal,

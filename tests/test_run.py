@@ -212,9 +212,11 @@ def test_a_dirty_tree_is_kept_whole(shell: Shell, project: Path) -> None:
     assert '+    command: "echo changed"' in patch
 
 
-def test_isolated_runs_elsewhere_and_keeps_what_was_not_declared(shell: Shell, project: Path) -> None:
+def test_isolated_runs_elsewhere_and_keeps_what_was_neither_declared_nor_seen(
+    shell: Shell, project: Path
+) -> None:
     write(project, "echo x > made.txt; pwd", git=True)
-    done = shell.mlrun("run", ".", "--isolated")
+    done = shell.mlrun("run", ".", "--isolated", "--no-observe")
     assert shell.show()["source"]["directory"] == str(project)
     assert done.returncode == 0
     assert not (project / "made.txt").exists()

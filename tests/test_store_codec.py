@@ -119,6 +119,7 @@ FULL = RunRecord(
     trigger="ci",
     parents=(("pipeline", "0" * 32),),
     warnings=("`gone.csv` has no digest",),
+    observed="shim",
 )
 
 
@@ -299,6 +300,7 @@ records = st.builds(
     ci=st.none() | st.builds(CiFacts, provider=texts, run_url=maybe_texts, facts=pairs),
     parents=pairs,
     warnings=some(texts),
+    observed=maybe_texts,
 )
 
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlrun.model import RunRecord
 
 
+_MEANS = ("auto", "shim", "strace", "python")
+
+
 def execute(options: RunOptions) -> int:
     """Run (or plan, with --dry-run) and return the exit code: the program's own."""
     stage = _stage(options)
@@ -95,10 +98,19 @@ def request_of(options: RunOptions, directory: str) -> RunRequest:
         docker_args=_flags(options.docker_args),
         build_image=options.build_image,
         skip_image_build=options.skip_image_build,
+        observe=_observe(options),
     )
     if options.params_file is not None:
         request = replace(request, file_parameters=_file_parameters(options.params_file, directory))
     return request
+
+
+def _observe(options: RunOptions) -> str:
+    if options.observe not in _MEANS:
+        raise UsageError(
+            f"`--observe {options.observe}`: there are {', '.join(_MEANS)}", hint="`--no-observe` for none"
+        )
+    return "off" if options.no_observe else options.observe
 
 
 def _pairs(words: tuple[str, ...], flag: str) -> tuple[tuple[str, str], ...]:

@@ -27,6 +27,8 @@ class RunOptions:
     docker_args: tuple[str, ...] = ()
     build_image: bool = False
     skip_image_build: bool = False
+    observe: str = "auto"
+    no_observe: bool = False
     dry_run: bool = False
     as_json: bool = False
     quiet: bool = False
@@ -46,6 +48,7 @@ VALUES = {
     "-b": "backend",
     "--backend": "backend",
     "--as-of": "as_of",
+    "--observe": "observe",
 }
 """Options that take one value, and the field it goes to."""
 
@@ -65,6 +68,7 @@ SWITCHES = {
     "--refresh-env": "refresh_env",
     "--build-image": "build_image",
     "--skip-image-build": "skip_image_build",
+    "--no-observe": "no_observe",
     "--dry-run": "dry_run",
     "--json": "as_json",
     "-q": "quiet",

@@ -97,6 +97,17 @@ def run_command(  # one argument an option: typer reads them from here
     skip_image_build: Annotated[
         bool, typer.Option("--skip-image-build", help="Use the image of an earlier build as it is.")
     ] = False,
+    observe: Annotated[
+        str,
+        typer.Option(
+            "--observe",
+            metavar="HOW",
+            help="How to notice the files that the program reads and writes: auto, shim, strace, python.",
+        ),
+    ] = "auto",
+    no_observe: Annotated[
+        bool, typer.Option("--no-observe", help="Record only what is declared as input and output.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the plan (snapshot, command, environment) and do nothing."),
@@ -146,6 +157,8 @@ def run_command(  # one argument an option: typer reads them from here
             docker_args=tuple(docker_args or ()),
             build_image=build_image,
             skip_image_build=skip_image_build,
+            observe=observe,
+            no_observe=no_observe,
             dry_run=dry_run,
             as_json=as_json,
             quiet=quiet,

@@ -30,6 +30,7 @@ __all__ = [
     "collect",
     "collect_garbage",
     "describe",
+    "describe_some",
     "download",
 ]
 
@@ -85,6 +86,27 @@ def describe(
     its_digest = Digest(digest.TAG + found[0].hex())
     artifact = replace(artifact, digest=its_digest, size=found[1][1], files=1)
     return Found(artifact=artifact, contents=((its_digest, path),))
+
+
+def describe_some(
+    root: Path, names: tuple[str, ...], *, shown: str, kind: str, reader: Reader = _READ_ALL
+) -> Found:
+    """Some files of a folder, as the folder in which only they lie; not declared."""
+    folder = reader.some(os.fspath(root), names)
+    return Found(
+        artifact=Artifact(
+            path=shown,
+            kind=kind,
+            digest=folder.digest,
+            size=folder.size,
+            files=folder.count,
+            declared=False,
+            tree=True,
+        ),
+        contents=tuple((its_digest, Path(path)) for its_digest, path in folder.contents),
+        manifest=folder.manifest,
+        findings=_unread_within(shown, folder.troubles),
+    )
 
 
 def collect(

@@ -116,6 +116,16 @@ class Reader:
         files = self._files(root, listed, known)
         return self._whole(root, listed, files, started)
 
+    def some(self, root: str, names: Sequence[str]) -> Folder:
+        """The same, of a folder in which nothing but these files lies (links are followed)."""
+        started = memory.now_ns()
+        listed = _those(root, names)
+        known = None
+        if self._cache is not None and listed.is_large:
+            known = memory.recall(self._cache, root)
+        files = self._files(root, listed, known)
+        return self._whole(root, listed, files, started, remember=known is None)
+
     def _files(self, root: str, listed: _Listing, known: Remembered | None) -> dict[str, File | int]:
         """Digest and stamp of every file, those that have not changed from memory."""
         found: dict[str, File | int] = {}
@@ -139,7 +149,15 @@ class Reader:
                     progress.files(BATCH)
         return found
 
-    def _whole(self, root: str, listed: _Listing, files: dict[str, File | int], started: int) -> Folder:
+    def _whole(
+        self,
+        root: str,
+        listed: _Listing,
+        files: dict[str, File | int],
+        started: int,
+        *,
+        remember: bool = True,
+    ) -> Folder:
         """The manifest of a folder, and all that goes with it."""
         entries: list[str] = []
         contents: list[tuple[Digest, str]] = []
@@ -164,7 +182,7 @@ class Reader:
         text = f'{{"entries":[{",".join(entries)}],"format":"{MANIFEST}"}}'
         manifest = text.encode("utf-8", "surrogatepass")
         whole = digest.of_bytes(manifest)
-        if self._cache is not None and listed.is_large and not troubles:
+        if self._cache is not None and remember and listed.is_large and not troubles:
             learned = listed.remembered(files, whole, size, len(contents))
             memory.remember(self._cache, root, learned, read_at=started)
         return Folder(whole, size, len(contents), manifest, tuple(contents), tuple(troubles), tuple(links))
@@ -365,6 +383,20 @@ def _list(root: str) -> _Listing:
                         stamps.extend(stamp_of(status))
         except OSError as error:
             troubles.append(f"`{folder or root}`: {error.strerror}")
+    return listing
+
+
+def _those(root: str, names: Sequence[str]) -> _Listing:
+    """Files of a folder, with stamps."""
+    listing = _Listing()
+    for name in names:
+        try:
+            status = os.stat(os.path.join(root, name))
+        except OSError as error:
+            listing.troubles.append(f"`{name}`: {error.strerror}")
+            continue
+        listing.names.append(name)
+        listing.stamps.extend(stamp_of(status))
     return listing
 
 

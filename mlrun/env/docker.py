@@ -26,6 +26,14 @@ if TYPE_CHECKING:
     from mlrun.env.values import Site, Visit
     from mlrun.model import Digest, EnvironmentFacts, EnvironmentRequest, Image, Narrator, Outcome
 
+_OBSERVED = (
+    'if [ -n "${MLRUN_OBSERVE:-}" ]; then '
+    'if [ -n "$MLRUN_OBSERVE_SHIM" ] && [ -z "$(LD_PRELOAD=$MLRUN_OBSERVE/shim.so sh -c : 2>&1)" ]; then '
+    'export LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}$MLRUN_OBSERVE/shim.so"; '
+    'else export PYTHONPATH="$MLRUN_OBSERVE/hook${PYTHONPATH:+:$PYTHONPATH}"; '
+    ': > "$MLRUN_OBSERVE/python-only"; fi; fi; unset MLRUN_OBSERVE_SHIM; '
+)
+"""Load the shim that tells which files are opened (`observing`), if the image's own shell can."""
 _IN_THE_CONTAINER = (
     '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
     'if [ "$1" = bash ] && ! command -v bash >/dev/null 2>&1; then shift; set -- sh "$@"; fi; '
@@ -332,7 +340,7 @@ def enter(environment: Environment, job: Job, visit: Visit) -> Job:
 def _command(job: Job, ending: str) -> list[str]:
     """What the container starts. Its first process should be one that reaps and passes on signals, or a shell
     that does not become the program: nothing ends a first process that does not ask for it."""
-    return ["sh", "-c", _IN_THE_CONTAINER + ending, "mlrun", *job.argv]
+    return ["sh", "-c", _OBSERVED + _IN_THE_CONTAINER + ending, "mlrun", *job.argv]
 
 
 def _is_rootless(client: Any) -> bool:
@@ -342,7 +350,7 @@ def _is_rootless(client: Any) -> bool:
 
 def settings(environment: Environment, job: Job, visit: Visit, *, is_rootless: bool) -> dict[str, Any]:
     """All that the container is, as arguments of the SDK's `containers.create`."""
-    from mlrun.env.containers import leftovers, options, volumes
+    from mlrun.env.containers import engine, leftovers, options, volumes
 
     assert environment.image is not None
     read = [
@@ -367,6 +375,9 @@ def settings(environment: Environment, job: Job, visit: Visit, *, is_rootless: b
         found["mem_limit"] = resources.memory
     if resources.gpus:
         found["device_requests"] = options.gpus(str(resources.gpus))
+    if visit.build_image and not engine.address(visit.caller).is_local:
+        found["mounts"] = [volume.as_mount() for volume in read]  # what is here cannot be mounted there
+        found["environment"].pop("MLRUN_METRICS", None)
     options.apply(visit.arguments, found, directory=visit.directory, caller=visit.caller)
     return found
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["FILE_NAME", "PROJECT_KEYS", "examine", "read", "seconds"]
 
 FILE_NAME = "MLproject"
-PROJECT_KEYS = ("name", *ENVIRONMENT_KEYS, "databricks_spark_job", "entry_points")
+PROJECT_KEYS = ("name", *ENVIRONMENT_KEYS, "databricks_spark_job", "entry_points", "observe")
+OBSERVE_WORDS = ("auto", "shim", "strace", "python")
 
 
 def read(directory: Path) -> Project:
@@ -96,7 +97,10 @@ def _read(directory: Path) -> _Reading:
     check_keys(root, PROJECT_KEYS, "the project", notes, essential=("entry_points",))
     _refuse_databricks(root, notes)
     project = Project(
-        name=_name(root.get("name"), notes), file=file, environment=read_environment(root, directory, notes)
+        name=_name(root.get("name"), notes),
+        file=file,
+        environment=read_environment(root, directory, notes),
+        observe=_observe(root.get("observe"), notes),
     )
     return _with_entry_points(project, root, notes)
 
@@ -192,4 +196,18 @@ def _name(node: Node | None, notes: Notes) -> str | None:
     if isinstance(node, Scalar):
         return node.text.strip() or None
     notes.warn("bad-name", f"`name` must be text, not {what(node)}; it is ignored", node.place)
+    return None
+
+
+def _observe(node: Node | None, notes: Notes) -> str | None:
+    """Whether, and how, to notice the files that are read and written; None where nothing is said."""
+    if node is None or is_null(node):
+        return None
+    if isinstance(node, Scalar):
+        if node.kind == "bool":
+            return "auto" if yamlfile.plain(node) is True else "off"
+        if node.text in OBSERVE_WORDS:
+            return node.text
+    message = f"`observe` must be `true`, `false`, or one of {', '.join(OBSERVE_WORDS)}; it is ignored"
+    notes.warn("bad-observe", message, node.place)
     return None

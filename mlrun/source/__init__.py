@@ -33,6 +33,7 @@ __all__ = [
     "committed_at",
     "collect_garbage",
     "parse_target",
+    "pinned",
     "release",
     "restore",
     "take",
@@ -104,6 +105,23 @@ def changed_files(snapshot: Snapshot, *, caller: Caller) -> tuple[str, ...]:
     from mlrun.source import checkout
 
     return checkout.changed(local_git(snapshot.root, caller.variables)) if snapshot.temporary else ()
+
+
+def pinned(snapshot: Snapshot, paths: tuple[str, ...], *, caller: Caller) -> frozenset[str]:
+    """Of files that lay in the source when it was pinned (relative to its root), those that its tree holds.
+
+    Raises SourceError where git cannot tell.
+    """
+    if snapshot.temporary or not paths:
+        return frozenset(paths)
+    if snapshot.commit is None:
+        return frozenset(paths).intersection(snapshot.untracked)
+    said = local_git(snapshot.root, caller.variables).ask(
+        "check-ignore", "-z", "--stdin", stdin=b"".join(os.fsencode(path) + b"\0" for path in paths)
+    )
+    if said.exit_code not in (0, 1):  # a path in a submodule: no file of this repository
+        return frozenset()
+    return frozenset(paths).difference(os.fsdecode(said.stdout).split("\0"))
 
 
 def collect_garbage(cache: Cache, *, older_than: float, keep: frozenset[str]) -> tuple[int, int]:

@@ -140,6 +140,7 @@ def to_json(record: RunRecord) -> Json:
         "ci": _ci_to_json(record.ci) if record.ci else None,
         "trigger": record.trigger,
         "parents": dict(record.parents),
+        "observed": record.observed,
         "warnings": list(record.warnings),
         "mlrun_version": record.mlrun_version,
     }
@@ -445,6 +446,7 @@ def _record(fields: _Fields) -> RunRecord:
         trigger=fields.text("trigger", "cli"),
         parents=fields.pairs("parents"),
         warnings=fields.texts("warnings"),
+        observed=fields.maybe_text("observed"),
     )
 
 

@@ -91,7 +91,7 @@ def _parameter(name: str, value: str, origin: str) -> str:
 
 
 def artifact(item: Artifact) -> str:
-    """Path, size, digest."""
+    """Path, size, digest; whether nobody declared it."""
     parts = [item.path, words.size(item.size)]
     if item.files > 1:
         parts.append(words.plural(item.files, "file"))
@@ -99,6 +99,8 @@ def artifact(item: Artifact) -> str:
         parts.append(item.kind)
     if item.digest:
         parts.append(words.short(item.digest))
+    if not item.declared and item.kind in ("file", "data"):
+        parts.append("observed")
     return "  ".join(parts)
 
 

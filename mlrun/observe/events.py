@@ -1,0 +1,69 @@
+"""What was seen, one event at a time, and the log that the shim and the hook leave it in.
+
+A log file begins with two numbers (how much is used, how much there is), then records: see `record_t` in
+`shim.c`. A record whose kind is still zero belongs to a process that was killed while it wrote.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_HEAD = struct.Struct("<QQ")
+_RECORD = struct.Struct("<IIQQqII")
+_KINDS = frozenset(b"RWUMLS")
+INCOMPLETE = "incomplete"
+"""The file that tells that some events could not be written down."""
+
+
+class Event(NamedTuple):
+    """`kind` is a letter: a file opened to Read, to Write, to Update (both); Moved or Linked to `second`;
+    a Static program was started, which the shim cannot see into. `time` and `modified` are ns since 1970;
+    `size` is in bytes, and -1 where nothing is known of the file as it was opened. `flags` are open(2)'s."""
+
+    kind: str
+    time: int
+    path: str
+    second: str = ""
+    size: int = -1
+    modified: int = 0
+    flags: int = 0
+
+
+def read(folder: Path) -> Iterator[Event]:
+    """All events of the logs in a folder, each log's in its order. Raises OSError."""
+    with os.scandir(folder) as entries:
+        names = [entry.path for entry in entries if entry.name.startswith("log.")]
+    for name in names:
+        with open(name, "rb") as file:
+            yield from _events(file.read())
+
+
+def _events(log: bytes) -> Iterator[Event]:
+    if len(log) < _HEAD.size:
+        return
+    used, _ = _HEAD.unpack_from(log)
+    at, end = _HEAD.size, min(used, len(log))
+    while at + _RECORD.size <= end:
+        length, kind, time, size, modified, flags, _ = _RECORD.unpack_from(log, at)
+        if length < _RECORD.size or at + length > len(log):
+            return
+        if kind in _KINDS:
+            first, _, rest = log[at + _RECORD.size : at + length].partition(b"\0")
+            second = rest.partition(b"\0")[0] if kind in b"ML" else b""
+            known = modified != 0
+            yield Event(
+                chr(kind),
+                time,
+                os.fsdecode(first),
+                os.fsdecode(second),
+                size if known else -1,
+                modified,
+                flags,
+            )
+        at += length

@@ -1,0 +1,107 @@
+"""Many files of one folder are one thing: a data set, not ten thousand lines in a record.
+
+A folder is taken as a whole when at least `MANY` files, and folders with files, of it are concerned; and the
+folder above several such where nothing else lies beside them (`data/train`, `data/test`). A folder that
+holds more than data (the project's own, a home) is never a whole: there, files of one ending are.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mlrun.value import draft, field, positional_value
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+
+MANY = 20
+"""From so many files on a folder is one entry."""
+AT_MOST = 200
+"""More entries than that are grouped with lower thresholds, down to two files."""
+
+
+@positional_value
+class Group:
+    """`names` are paths below `folder`; a single file is a group of its own, with its folder.
+
+    `pattern` says which files of the folder are meant, where it is not the folder as a whole (`*.csv`).
+    """
+
+    folder: str
+    names: tuple[str, ...]
+    pattern: str | None = None
+
+    @property
+    def is_single(self) -> bool:
+        return len(self.names) == 1 and self.pattern is None
+
+    @property
+    def path(self) -> str:
+        """What it is called: a file, a folder, or a pattern."""
+        if self.is_single:
+            return os.path.join(self.folder, self.names[0])
+        return os.path.join(self.folder, self.pattern) if self.pattern else self.folder
+
+
+def grouped(paths: Iterable[str], *, never: Collection[str]) -> tuple[Group, ...]:
+    """Absolute paths as few entries, sorted; `never` are folders that are no data set as a whole."""
+    unique = sorted(set(paths))
+    many = MANY
+    while True:
+        groups = _grouped(unique, never, many)
+        if len(groups) <= AT_MOST or many <= 2:
+            return tuple(sorted(groups, key=lambda group: group.path))
+        many //= 2
+
+
+@draft
+class _Folder:
+    path: str
+    files: list[str] = field(default_factory=list)
+    folders: dict[str, _Folder] = field(default_factory=dict)
+    whole: bool = False
+
+    def all_files(self) -> Iterator[str]:
+        yield from self.files
+        for folder in self.folders.values():
+            yield from folder.all_files()
+
+
+def _grouped(paths: list[str], never: Collection[str], many: int) -> list[Group]:
+    top = _Folder("/")
+    for path in paths:
+        here = top
+        for part in path.split("/")[1:-1]:
+            below = f"{here.path.rstrip('/')}/{part}"
+            here = here.folders.setdefault(part, _Folder(below))
+        here.files.append(path)
+    _judge(top, never, many)
+    return list(_groups(top, never, many))
+
+
+def _judge(folder: _Folder, never: Collection[str], many: int) -> None:
+    for each in folder.folders.values():
+        _judge(each, never, many)
+    if folder.path in never or folder.path.count("/") < 2:
+        return
+    alike = folder.folders and not folder.files and all(each.whole for each in folder.folders.values())
+    folder.whole = bool(alike and len(folder.folders) > 1) or len(folder.files) + len(folder.folders) >= many
+
+
+def _groups(folder: _Folder, never: Collection[str], many: int) -> Iterator[Group]:
+    if folder.whole:
+        names = sorted(path[len(folder.path) + 1 :] for path in folder.all_files())
+        yield Group(folder.path, tuple(names))
+        return
+    endings: dict[str, list[str]] = {}
+    for path in folder.files:
+        name = path.rpartition("/")[2]
+        endings.setdefault(os.path.splitext(name)[1], []).append(name)
+    for ending, names in endings.items():
+        if len(names) >= many and (folder.path in never or folder.path.count("/") < 2):
+            yield Group(folder.path, tuple(names), f"*{ending}")
+        else:
+            yield from (Group(folder.path, (name,)) for name in names)
+    for each in folder.folders.values():
+        yield from _groups(each, never, many)

@@ -1,0 +1,155 @@
+"""From events to what a run read and wrote, as it can be told once the run is over.
+
+Read is what was there before. What the run itself made and then read is no input; what it made and removed
+is nothing at all; what it opened for writing and left as it was, it has not written.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from typing import TYPE_CHECKING, Literal
+
+from mlrun.value import field, positional_value, value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from mlrun.observe.events import Event
+
+_TICK = 20_000_000
+"""Nanoseconds by which the clock that files are stamped with may be behind: two jiffies at 100 a second."""
+
+State = Literal["same", "overwritten", "changed", "gone"]
+"""What a file that was read is now: as it was; written by the run itself afterwards; changed by somebody
+else; no longer there."""
+
+
+@positional_value
+class Read:
+    """A file that was read; `size` as it was opened, in bytes, -1 where that is not known."""
+
+    path: str
+    size: int
+    state: State
+
+
+@value
+class Seen:
+    """All that was read and written, by absolute path, in order; nobody could see into `blind`."""
+
+    reads: tuple[Read, ...] = ()
+    writes: tuple[str, ...] = ()
+    blind: tuple[str, ...] = ()
+
+
+@value
+class _Story:
+    """What happened, before anybody looked at what is there now."""
+
+    reads: dict[str, Event] = field(default_factory=dict)
+    written: dict[str, None] = field(default_factory=dict)
+    updated: dict[str, None] = field(default_factory=dict)
+    blind: dict[str, None] = field(default_factory=dict)
+
+
+def understood(
+    events: Iterable[Event], *, wants: Callable[[str], bool], since: int, more_writes: Iterable[str] = ()
+) -> Seen:
+    """What the events say, of paths that are wanted; `since` is when the run began, ns since 1970.
+
+    `more_writes` are files that are known to have been written, by whomever.
+    """
+    story = _told(events, wants)
+    since -= _TICK
+    writes = dict.fromkeys(more_writes)
+    candidates = {**story.written, **story.updated}
+    writes |= dict.fromkeys(path for path in candidates if _was_written(path, since))
+    reads = []
+    for path, event in story.reads.items():
+        read = _read(path, event, writes, since, others=bool(story.blind))
+        if read is not None:
+            reads.append(read)
+    return Seen(
+        reads=tuple(sorted(reads, key=lambda read: read.path)),
+        writes=tuple(sorted(writes)),
+        blind=tuple(story.blind),
+    )
+
+
+def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
+    story, real = _Story(), _RealFolders()
+    for event in sorted(events, key=lambda event: event.time):
+        path = real.path(event.path)
+        if event.kind == "S":
+            story.blind[path] = None
+        elif event.kind in "ML":
+            _move(story, path, real.path(event.second), wants)
+        elif wants(path):
+            _open(story, path, event)
+    return story
+
+
+def _open(story: _Story, path: str, event: Event) -> None:
+    known = path in story.written or path in story.updated
+    if event.kind != "W" and not known and not (event.kind == "U" and event.size == 0):
+        story.reads.setdefault(path, event)
+    if event.kind == "W":
+        story.written[path] = None
+    elif event.kind == "U":
+        story.updated[path] = None
+
+
+def _move(story: _Story, old: str, new: str, wants: Callable[[str], bool]) -> None:
+    """What has got a new name was written under it; with a folder, all that had been written into it."""
+    if wants(new):
+        story.written[new] = None
+    if os.path.isdir(new):
+        within = [path for path in story.written if path.startswith(f"{old}/")]
+        story.written.update(dict.fromkeys(new + path[len(old) :] for path in within))
+
+
+def _was_written(path: str, since: int) -> bool:
+    """Whether it is a file that was changed during the run, also by `cp -p`, which sets other times back."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= since
+
+
+def _read(path: str, event: Event, writes: dict[str, None], since: int, *, others: bool) -> Read | None:
+    """None where it is no input: made during the run, or no file."""
+    made_meanwhile = event.size >= 0 and event.modified >= since
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None if made_meanwhile or event.size < 0 else Read(path, event.size, "gone")
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    if event.size < 0:
+        same = status.st_mtime_ns < since or status.st_mtime_ns <= event.time - _TICK
+    else:
+        same = (status.st_size, status.st_mtime_ns) == (event.size, event.modified)
+    if path in writes:
+        made_now = made_meanwhile or (event.size < 0 and event.kind == "U")
+        return None if made_now else Read(path, event.size, "overwritten")
+    if made_meanwhile and others:  # by a program that we could not see into
+        writes[path] = None
+        return None
+    return Read(path, status.st_size if same else event.size, "same" if same else "changed")
+
+
+class _RealFolders:
+    """Paths without dots and links on the way; the last part keeps its name, though it may be a link."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def path(self, path: str) -> str:
+        folder, _, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            return os.path.realpath(path)
+        if folder not in self._known:
+            self._known[folder] = os.path.realpath(folder or "/")
+        return f"{self._known[folder].rstrip('/')}/{name}"

@@ -1,0 +1,111 @@
+"""Which paths are worth telling: not the system's, the environment's, caches, or what is ours.
+
+A rule is `+` or `-` and the beginning of a path; of those that fit, the longest decides, and what none fits
+is told. The shim has the same rules, so that the thousands of files of an environment cost it a comparison.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from mlrun.value import positional_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+_SYSTEM = (
+    *(
+        "/usr/",
+        "/lib/",
+        "/lib32/",
+        "/lib64/",
+        "/bin/",
+        "/sbin/",
+        "/etc/",
+        "/proc/",
+        "/sys/",
+        "/dev/",
+        "/run/",
+    ),
+    *("/boot/", "/nix/", "/snap/", "/var/cache/", "/var/lib/dpkg/", "/var/lib/apt/"),
+    *("/System/", "/Library/", "/private/var/db/", "/opt/homebrew/", "/opt/local/"),
+)
+_CACHES = (
+    *(
+        "XDG_CACHE_HOME",
+        "XDG_CONFIG_HOME",
+        "UV_CACHE_DIR",
+        "PIP_CACHE_DIR",
+        "NUMBA_CACHE_DIR",
+        "MPLCONFIGDIR",
+    ),
+    *("IPYTHONDIR", "PYTHONPYCACHEPREFIX", "HF_HOME", "TORCH_HOME", "VIRTUAL_ENV", "CONDA_PREFIX"),
+)
+"""Variables that name a folder of caches, settings, or packages."""
+_DATA = {
+    "HF_HOME": ("hub", "datasets"),
+    "TORCH_HOME": ("hub/checkpoints", "checkpoints"),
+    "XDG_CACHE_HOME": ("huggingface/hub", "huggingface/datasets", "torch/hub/checkpoints"),
+    "HOME": (
+        *(".cache/huggingface/hub", ".cache/huggingface/datasets", ".cache/torch/hub/checkpoints"),
+        *(".keras/datasets", ".keras/models", ".fastai/data", ".mxnet", ".torch", ".kaggle/datasets"),
+    ),
+}
+"""What lies in such folders and is data all the same: weights and data sets that libraries have fetched."""
+PACKAGES = ("/site-packages/", "/dist-packages/", "/lib/python", "/.git/")
+"""Wherever these are part of a path, it is no data (the shim has the same list)."""
+
+
+@positional_value
+class Rules:
+    """Prefixes with their signs, the longest first."""
+
+    texts: tuple[str, ...]
+
+    def wants(self, path: str) -> bool:
+        """Whether a normal path is worth telling."""
+        for text in self.texts:
+            if path.startswith(text[1:]):
+                if text[0] == "-":
+                    return False
+                break
+        return not any(part in path for part in PACKAGES)
+
+    def encoded(self, shim: str) -> bytes:
+        """As the shim reads them, with its own path."""
+        return b"".join(os.fsencode(text) + b"\0" for text in (f"!{shim}", *self.texts))
+
+
+def on_host(variables: Mapping[str, str], *, wanted: Iterable[str], unwanted: Iterable[str]) -> Rules:
+    """For a program with these variables; `wanted` and `unwanted` are folders that are known to be so."""
+    home = variables.get("HOME", "")
+    hidden = [f"{home.rstrip('/')}/."] if os.path.isabs(home) else []
+    data = [
+        f"{folder.rstrip('/')}/{part}"
+        for variable, parts in _DATA.items()
+        if os.path.isabs(folder := variables.get(variable, ""))
+        for part in parts
+    ]
+    caches = [folder for name in _CACHES if os.path.isabs(folder := variables.get(name, ""))]
+    return _rules((*wanted, *data), (*unwanted, *caches), raw=(*_SYSTEM, *hidden))
+
+
+def in_container(*, wanted: Iterable[str], unwanted: Iterable[str]) -> Rules:
+    """For a program in a container: what is not mounted is the image's, and pinned with it."""
+    return _rules(wanted, unwanted, raw=("/",))
+
+
+def _rules(wanted: Iterable[str], unwanted: Iterable[str], *, raw: Iterable[str]) -> Rules:
+    found = dict.fromkeys(raw, "-")
+    found |= dict.fromkeys(_as_prefixes(unwanted), "-")
+    found |= dict.fromkeys(_as_prefixes(wanted), "+")
+    return Rules(tuple(found[text] + text for text in sorted(found, key=lambda text: (-len(text), text))))
+
+
+def _as_prefixes(folders: Iterable[str]) -> Iterator[str]:
+    """As they are named and as they really are; a folder is no rule for its neighbours."""
+    for folder in folders:
+        for path in {folder, os.path.realpath(folder)}:
+            if path != "/":
+                yield path.rstrip("/") + "/"
