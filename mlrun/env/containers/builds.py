@@ -291,8 +291,12 @@ class _Build:
             r"no such host|dial tcp|i/o timeout|failed to resolve source|pull access denied", reason
         ):
             code = "no-image" if "denied" in reason else "pull-failed"
-            hint = "the base image could not be fetched: is there a network, and is its name right?"
             line = line or dockerfile.line_of("FROM", self.recipe.text)
+            base = next((base for base in dockerfile.bases(self.recipe.text) if base in reason), None)
+            base = base or ", ".join(dockerfile.bases(self.recipe.text))
+            hint = (
+                f"it stands on {base}, which could not be fetched: is there a network, and is the name right?"
+            )
         elif any(re.search(r"name resolution|Could not resolve|UnknownIssuer", line) for line in its_lines):
             hint = "the build has no network, or does not know the certificate of the one it has"
         shown = its_lines if len(its_lines) <= _QUOTED else ["…", *its_lines[-_QUOTED:]]
