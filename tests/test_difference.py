@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -34,6 +35,7 @@ from mlrun.tracking.meaning import direction_of
 from mlrun.value import replace
 from mlrun.views import difference as view
 from tests import gitserver
+from tests.docker_engine import base, docker_client
 from tests.test_run import Shell
 from tests.test_store_codec import records
 from tests.wheels import make_wheel
@@ -44,6 +46,8 @@ if TYPE_CHECKING:
 
     from mlrun.files import Cache, Home
     from mlrun.model import Caller
+
+__all__ = ["base", "docker_client"]  # fixtures
 
 PROJECT = """
 name: sums
@@ -315,6 +319,28 @@ def test_another_python_is_the_first_cause(shell: Shell, caller: Caller, tmp_pat
     assert [cause["text"] for cause in found["causes"]] == [f"Python {versions[0]} → {versions[1]}"]
 
 
+@pytest.mark.slow
+def test_an_image_whose_tag_has_moved_is_the_first_cause(docker_client: Any, base: str, shell: Shell) -> None:
+    tag = f"mlrun-test-moved:{uuid.uuid4().hex[:8]}"
+    repository, _, version = tag.partition(":")
+    docker_client.api.tag(base, repository, version)
+    (shell.cwd / "MLproject").write_text(
+        f"name: boxed\ndocker_env: {{image: '{tag}'}}\nentry_points: {{main: {{command: 'true'}}}}\n"
+    )
+    try:
+        assert shell.mlrun("run", ".", "-q", "--no-observe").returncode == 0
+        container = docker_client.api.create_container(base, ["true"])
+        docker_client.api.commit(container, repository, version, changes=["ENV PATCHED=1"])
+        docker_client.api.remove_container(container)
+        assert shell.mlrun("run", ".", "-q", "--no-observe").returncode == 0
+    finally:
+        docker_client.api.remove_image(tag, noprune=True)
+    found = diff(shell)
+    assert [cause["text"] for cause in found["causes"]] == [
+        f"image {tag} (the name has moved to another image)"
+    ]
+
+
 # --- by records ---------------------------------------------------------------------------------------
 
 TREE = "1" * 40
@@ -435,6 +461,7 @@ def test_causes_come_in_their_order(compared: Callable[[RunRecord, RunRecord], D
         ("train.py --a 1", "train.py --a 1 --c 'x y'", True),
         ("train.py --a 1", "test.py --a 2", False),
         ("train.py '--a 1", "train.py '--a 2", True),
+        ("train.py --a 1", "train.py --a 2 --c 'x y'", True),
     ],
 )
 def test_what_a_parameter_puts_into_the_command_is_no_cause_of_its_own(
@@ -468,6 +495,20 @@ def test_a_record_that_lacks_facts_cannot_be_told(
     found = compared(RECORD, replace(RECORD, **{lacking: None}))
     assert found.verdict == "unknown"
     assert "the second record lacks" in found.unknown[0]
+
+
+def test_what_was_not_watched_is_not_held_against_it(
+    compared: Callable[[RunRecord, RunRecord], Difference],
+) -> None:
+    read = Artifact(path="/etc/a.csv", kind="data", digest=Digest("d"), size=1, files=1, declared=False)
+    watched = replace(RECORD, observed="shim", inputs=(read,), outputs=(read,))
+    assert compared(replace(RECORD, observed="off"), watched).verdict == "same"
+    found = compared(replace(RECORD, observed="strace"), watched)
+    assert [cause.text for cause in found.causes] == ["/etc/a.csv (added)"]
+    because = replace(watched, parameters=(parameter("a", "2"),))
+    assert [cause.kind for cause in compared(replace(RECORD, observed="shim"), because).causes] == [
+        "parameters"
+    ]
 
 
 def test_nothing_recorded_explains_it(compared: Callable[[RunRecord, RunRecord], Difference]) -> None:

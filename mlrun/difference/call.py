@@ -111,13 +111,11 @@ def _is_explained(a: str, b: str, before: RunRecord, after: RunRecord) -> bool:
         for word in (f"--{name}", one[name].text, f"{name}={one[name].text}", f"--{name}={one[name].text}")
     }
     left, right = _words(a), _words(b)
-    for what, i1, i2, j1, j2 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
-        if what == "equal":
-            continue
-        if what == "replace" and i2 - i1 == j2 - j1:
-            if not all(map(_swapped(swaps), left[i1:i2], right[j1:j2])):
-                return False
-        elif not {*left[i1:i2], *right[j1:j2]} <= loose:
+    explains = _swapped(swaps)
+    for _, i1, i2, j1, j2 in SequenceMatcher(None, left, right, autojunk=False).get_opcodes():
+        one = [word for word in left[i1:i2] if word not in loose]
+        other = [word for word in right[j1:j2] if word not in loose]
+        if one != other and not (len(one) == len(other) and all(map(explains, one, other))):
             return False
     return True
 

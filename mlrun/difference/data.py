@@ -16,7 +16,7 @@ from mlrun import data as rooms_data
 from mlrun import digest
 from mlrun.data import rows
 from mlrun.difference.code import in_tree, is_code
-from mlrun.difference.items import pair
+from mlrun.difference.items import pair, seen_by
 from mlrun.difference.values import Item
 from mlrun.errors import MlrunError
 from mlrun.model import Digest
@@ -140,9 +140,12 @@ class Contents:
 def data(before: RunRecord, after: RunRecord, contents: Contents) -> Section:
     """Compare the inputs: those of one path, else of one parameter; what only moved is told so."""
     items = []
+    alike = seen_by(before, "inputs") == seen_by(after, "inputs")
     for ours, theirs in _pairs(before, after):
         if ours is None or theirs is None:
-            items.append(_alone(ours, theirs))
+            alone = _alone(ours, theirs)
+            if alike or alone.because is None:
+                items.append(alone)
         elif ours.digest is None or theirs.digest is None:
             note = "it could not be read when it was recorded"
             items.append(Item(name=theirs.path, change="unknown", note=note, facts=_facts(ours, theirs)))
@@ -160,7 +163,8 @@ def data(before: RunRecord, after: RunRecord, contents: Contents) -> Section:
                     facts=_facts(ours, theirs),
                 )
             )
-    return pair("data", items)
+    remarks = () if alike else ("what the programs read was not observed in the same way",)
+    return pair("data", items, remarks=remarks)
 
 
 def same_content(before: RunRecord, after: RunRecord) -> frozenset[str]:
@@ -207,6 +211,9 @@ def _alone(before: Artifact | None, after: Artifact | None) -> Item:
         change="added" if before is None else "removed",
         before=text if before else None,
         after=text if after else None,
+        note=None if known.declared else "read by the program",
+        # What a program reads of its own accord follows from its code and its parameters.
+        because=None if known.declared else "code",
         facts=_facts(before, after),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mlrun.difference.values import Item, Section
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from mlrun.difference.values import Change
+    from mlrun.model import RunRecord
 
 Facts = tuple[tuple[str, object], ...]
 """What machines are told beside the texts, by stable names."""
@@ -59,3 +60,16 @@ def lacking(what: str, before: object, after: object) -> str:
     if not before and not after:
         return f"neither record has {what}"
     return f"the {'first' if not before else 'second'} record lacks {what}"
+
+
+def seen_by(record: RunRecord, what: Literal["inputs", "outputs"]) -> str | None:
+    """How files that nobody declared were noticed, in words that are equal where as much was seen.
+
+    Two records that were not watched alike cannot be held against each other in what is not declared.
+    """
+    watched = record.observed
+    if watched in ("shim", "strace"):
+        return "all"
+    if watched == "python-only" or (watched == "walk" and what == "outputs"):
+        return watched
+    return None

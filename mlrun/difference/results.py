@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mlrun.difference.items import change_of, pair, text_item
+from mlrun.difference.items import change_of, pair, seen_by, text_item
 from mlrun.difference.values import Item, Section
 from mlrun.tracking.meaning import judged
 from mlrun.views import words
@@ -95,14 +95,19 @@ def outputs(before: RunRecord, after: RunRecord) -> Section:
     """By digest; a metrics file that differs only because the metrics do is told with them."""
     ours = {output.path: output for output in before.outputs}
     theirs = {output.path: output for output in after.outputs}
+    if seen_by(before, "outputs") != seen_by(after, "outputs"):
+        lone = ours.keys() ^ theirs.keys()
+        ours, theirs = (
+            {path: it for path, it in side.items() if it.declared or path not in lone}
+            for side in (ours, theirs)
+        )
     names = sorted({*ours, *theirs})
     same = sum(
         name in ours and name in theirs and ours[name].digest == theirs[name].digest is not None
         for name in names
     )
-    return pair(
-        "outputs", (_output(ours.get(name), theirs.get(name)) for name in names), facts=(("same", same),)
-    )
+    items = (_output(ours.get(name), theirs.get(name)) for name in names)
+    return pair("outputs", items, facts=(("same", same),))
 
 
 def _output(before: Artifact | None, after: Artifact | None) -> Item | None:

@@ -27,7 +27,7 @@ def environment(before: RunRecord, after: RunRecord, locks: tuple[str | None, st
             pair("environment", known),
         ]
     return [
-        pair("packages", _packages(ours, theirs, locks)),
+        pair("packages", _packages(ours, theirs, locks), remarks=_asked(ours, theirs)),
         pair("python", [text_item("Python", ours.python, theirs.python)]),
         pair("image", _image(ours, theirs)),
         pair("environment", _surroundings(ours, theirs)),
@@ -131,25 +131,20 @@ def _image(before: EnvironmentFacts, after: EnvironmentFacts) -> list[Item | Non
 
 
 def _surroundings(before: EnvironmentFacts, after: EnvironmentFacts) -> list[Item | None]:
-    adapted = [
-        *(
-            text_item("adaptation", it, None, because="packages")
-            for it in before.adaptations
-            if it not in after.adaptations
-        ),
-        *(
-            text_item("adaptation", None, it, because="packages")
-            for it in after.adaptations
-            if it not in before.adaptations
-        ),
-    ]
     return [
         text_item("kind", before.kind, after.kind),
         text_item("platform", before.platform or None, after.platform or None),
-        text_item("packages as of", before.as_of, after.as_of, because="packages"),
-        text_item("asked", before.asked or None, after.asked or None, because="packages"),
-        *adapted,
     ]
+
+
+def _asked(before: EnvironmentFacts, after: EnvironmentFacts) -> tuple[str, ...]:
+    """What may explain why packages differ, and means nothing where they do not."""
+    pairs = (
+        ("as of", before.as_of, after.as_of),
+        ("asked", before.asked, after.asked),
+        ("adapted", "; ".join(before.adaptations), "; ".join(after.adaptations)),
+    )
+    return tuple(f"{name}: {a or 'nothing'} → {b or 'nothing'}" for name, a, b in pairs if a != b)
 
 
 # --- the machine --------------------------------------------------------------------------------------
