@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from mlrun.files import Cache
 
 SOURCE = Path(__file__).with_name("shim.c")
+INCOMPLETE = "incomplete"
+"""The file, beside the logs, that tells that some events could not be written down."""
+
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = (
     *("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-stack-protector"),

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 _HEAD = struct.Struct("<QQ")
 _RECORD = struct.Struct("<IIQQqII")
 _KINDS = frozenset(b"RWUMLS")
-INCOMPLETE = "incomplete"
-"""The file that tells that some events could not be written down."""
 
 
 class Event(NamedTuple):
