@@ -148,6 +148,7 @@ def test_a_table_aligns_wide_signs_and_cuts_what_is_long() -> None:
 
 def test_csv_quotes_what_needs_it() -> None:
     assert table.comma_separated(["a"], [['say "hi", now']]) == 'a\n"say ""hi"", now"\n'
+    assert table.comma_separated(["a", "b"], [["x\ry", "z\n"]]) == 'a,b\n"x\ry","z\n"\n'
 
 
 def rows() -> list[RunRow]:

@@ -47,11 +47,14 @@ def _fit(cell: str) -> str:
 
 def comma_separated(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """CSV (RFC 4180, lines ended by LF)."""
+    return "".join(f"{_csv_line(row)}\n" for row in (headers, *rows))
+
+
+def _csv_line(row: Sequence[str]) -> str:
+    """Until Python 3.13 a writer quotes carriage returns only where they are part of its own line end."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(headers)
-    writer.writerows(rows)
-    return buffer.getvalue()
+    csv.writer(buffer, lineterminator="\r\n").writerow(row)
+    return buffer.getvalue().removesuffix("\r\n")
 
 
 def varying(rows: Sequence[Mapping[str, str]], *, limit: int) -> list[str]:
