@@ -53,7 +53,7 @@ class Resolver:
             elif not below:
                 found.setdefault(re.split("[=<>]", name)[0], "1.0")
         text = "".join(f'[[packages]]\nname = "{n}"\nversion = "{v}"\n' for n, v in sorted(found.items()))
-        return Compiled(text=text)
+        return Compiled(text=text, newest=self.versions)
 
 
 def resolved(resolver: Resolver, *lines: str, as_of: str | None = None) -> tuple[dict[str, str], list[str]]:
@@ -101,9 +101,12 @@ def test_what_a_pinned_package_does_not_declare_is_added_before_resolving() -> N
 
 
 def test_a_slow_resolver_is_told_the_limits_of_pinned_packages_from_the_start() -> None:
-    resolver = Resolver({"tensorflow": "1.13.1", "h5py": "3.1", "protobuf": "4.0", "setuptools": "40"})
+    resolver = Resolver(
+        {"tensorflow": "1.13.1", "h5py": "3.1", "protobuf": "4.0", "numpy": "1.16", "setuptools": "40"}
+    )
     wanted = Wanted(lines=("tensorflow==1.13.1", "h5py", "protobuf>=3.20"))
     compiled, _ = mended(resolver, wanted, as_of=None, foresee=True)
+    assert [text.partition(" ")[0] for text in compiled.adaptations] == ["h5py<3", "protobuf<3.21"]
     assert versions_in(compiled.text)["h5py"] == "0.9"
     assert resolver.calls == 2  # protobuf is bound by the project: only the result shows that a limit is due
 

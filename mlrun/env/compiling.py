@@ -59,11 +59,12 @@ class Wanted:
 @value
 class Compiled:
     """A resolution: a lock's text, wheels of what was built for it, which index served what, and what was
-    done to get there."""
+    done to get there. `newest` are the versions that there were, where that is known."""
 
     text: str
     wheels: tuple[Path, ...] = ()
     indexes: Indexes = field(default_factory=dict)
+    newest: dict[str, str] = field(default_factory=dict)
     adaptations: tuple[str, ...] = ()
 
 

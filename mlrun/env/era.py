@@ -20,6 +20,7 @@ from mlrun.env.lock import canonical, toml_text
 from mlrun.env.loopback import Loopback, preferred_hash, upstream_for
 from mlrun.env.pip_settings import without_credentials
 from mlrun.env.pythons import FIRST_STRICT_DAY, version_of_pip
+from mlrun.env.traps import numbers
 from mlrun.env.uv import BIG_ONLY_AS_WHEELS
 from mlrun.errors import EnvironmentBuildError, ProcessError
 from mlrun.process import capture
@@ -318,7 +319,10 @@ def _compiled(
     minor = ".".join(map(str, interpreter.numbers[:2]))
     header = f'lock-version = "1.0"\ncreated-by = "mlrun"\nrequires-python = ">={minor}"\n'
     text = "".join(f"\n[[packages]]\n{blocks[name]}" for name in sorted(blocks))
-    return Compiled(text=header + text, wheels=tuple(built), adaptations=adaptations)
+    newest = {
+        name: max((file.version for file in index.files(name)), key=numbers, default="0") for name in blocks
+    }
+    return Compiled(text=header + text, wheels=tuple(built), newest=newest, adaptations=adaptations)
 
 
 def _of_version(files: Iterable[File], version: str) -> list[File]:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.env.lock import canonical, versions_in
-from mlrun.env.traps import foreseen, remedies_for, undeclared
+from mlrun.env.traps import foreseen, numbers, remedies_for, undeclared
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace
 
@@ -45,8 +45,9 @@ def mended(
     Raises EnvironmentBuildError where the project's own requirements have no solution.
     """
     wanted, held = _with_what_all_held(wanted, as_of)
-    wanted, said = _for_pins(wanted, foresee=foresee)
+    wanted, remedies = _for_pins(wanted, foresee=foresee)
     compiled = compile_(wanted)
+    said = [each.why for each in remedies if _was_needed(each, compiled)]
     compiled = replace(compiled, adaptations=(*held, *said, *compiled.adaptations))
     compiled, wanted = _without_traps(compile_, compiled, wanted)
     return _with_pkg_resources(compile_, compiled, wanted)
@@ -61,7 +62,7 @@ def _with_what_all_held(wanted: Wanted, as_of: str | None) -> tuple[Wanted, tupl
     return added, ("setuptools is added, which every environment of that day held",)
 
 
-def _for_pins(wanted: Wanted, *, foresee: bool) -> tuple[Wanted, tuple[str, ...]]:
+def _for_pins(wanted: Wanted, *, foresee: bool) -> tuple[Wanted, list[Remedy]]:
     """What pinned packages lack for certain, which saves a resolution."""
     found = [_PIN.match(line) for line in wanted.lines]
     pins = {canonical(pin[1]): pin[2] for pin in found if pin}
@@ -71,7 +72,13 @@ def _for_pins(wanted: Wanted, *, foresee: bool) -> tuple[Wanted, tuple[str, ...]
     if foresee:
         bound = {canonical(match[1]) for line in wanted.lines if (match := _BOUND.match(line))}
         remedies += foreseen(pins, bound)
-    return _remedied(wanted, remedies), tuple(each.why for each in remedies)
+    return _remedied(wanted, remedies), remedies
+
+
+def _was_needed(remedy: Remedy, compiled: Compiled) -> bool:
+    """Whether a limit that was foreseen kept anything out."""
+    name, _, limit = remedy.line.partition("<")
+    return not remedy.is_limit or numbers(compiled.newest.get(name, "0")) >= numbers(limit)
 
 
 def _without_traps(compile_: Compile, compiled: Compiled, wanted: Wanted) -> tuple[Compiled, Wanted]:
