@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from mlrun.model import Environment, Metric, Package
 from mlrun.tracking import metrics
 from mlrun.tracking import mlflow as tracking
 from mlrun.tracking.mlflow.values import RunIdentity
+from tests.mlflow_clients.compare import comparable, differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -92,7 +94,9 @@ class Place:
 
 @contextlib.contextmanager
 def opened(folder: Path, variables: Mapping[str, str] | None = None, **options: Any) -> Iterator[Place]:
-    run = RunIdentity(id=MAIN, name="calm-fox", user="ada", parameters=(("alpha", "0.50"),))
+    run = RunIdentity(
+        id=MAIN, name="calm-fox", user="ada", parameters=options.pop("parameters", (("alpha", "0.50"),))
+    )
     with tracking.serve(folder, run=run, variables=variables or {}, **options) as endpoint:
         place = Place(folder, endpoint)
         try:
@@ -694,3 +698,141 @@ def test_a_folder_with_a_hostile_name(hostile_path: Path) -> None:
     with opened(hostile_path) as place:
         run = place.client.post("runs/create")["run"]["info"]
         assert run["artifact_uri"] == (hostile_path / "artifacts" / MAIN).as_uri()
+
+
+# --- real clients -------------------------------------------------------------------------------------
+
+CLIENTS = Path(__file__).parent / "mlflow_clients"
+OLD = ("mlflow-skinny==1.30.0", "setuptools<70")
+MIDDLE = ("mlflow-skinny==2.22.0",)
+NEW = ("mlflow==3.17.2", "scikit-learn")
+
+
+def environment(folder: Path, *requirements: str) -> dict[str, str]:
+    """Variables of a new environment, as one would activate it."""
+    from uv import find_uv_bin
+
+    uv = find_uv_bin()
+    subprocess.run([uv, "venv", "-q", "-p", sys.executable, folder], check=True)
+    subprocess.run([uv, "pip", "install", "-q", "-p", folder / "bin" / "python", *requirements], check=True)
+    kept = {name: os.getenv(name, "") for name in ("HOME", "LANG") if os.getenv(name)}
+    return {**kept, "PATH": f"{folder / 'bin'}:{os.defpath}", "PYTHONWARNINGS": "ignore"}
+
+
+def python(variables: Mapping[str, str], *arguments: object, cwd: Path) -> str:
+    cwd.mkdir(exist_ok=True)
+    command = ["python", *map(str, arguments)]
+    result = subprocess.run(
+        command, env=dict(variables), cwd=cwd, capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+@contextlib.contextmanager
+def real_server(folder: Path, variables: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """MLflow's own server with SQLite, and the variables by which its clients find it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    folder.mkdir()
+    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    command = [
+        "mlflow",
+        "server",
+        "--backend-store-uri",
+        "sqlite:///m.db",
+        "--artifacts-destination",
+        "./files",
+    ]
+    command += ["--port", str(port), "--workers", "1"]
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env={**variables, **quiet}, cwd=folder, stdout=log, stderr=log, start_new_session=True
+        )
+        try:
+            deadline = time.monotonic() + 180
+            while True:
+                with contextlib.suppress(OSError):
+                    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+                    connection.request("GET", "/health")
+                    connection.getresponse().read()
+                    connection.close()
+                    break
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+            yield {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", **quiet}
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+@pytest.mark.slow
+def test_every_call_of_three_generations_of_clients_is_kept_as_by_a_real_server(tmp_path: Path) -> None:
+    new = environment(tmp_path / "new", *NEW)
+    clients: list[tuple[dict[str, str], tuple[str, ...]]] = [
+        (new, ()),
+        (environment(tmp_path / "middle", *MIDDLE), ()),
+    ]
+    clients += [(environment(tmp_path / "old", *OLD), ("--no-registry",))]
+    script = CLIENTS / "every_call.py"
+    with real_server(tmp_path / "server", new) as server:
+        for variables, options in clients:
+            with opened(
+                tmp_path / f"endpoint{len(list(tmp_path.iterdir()))}", shared=False, parameters=()
+            ) as place:
+                ours = {**variables, **place.endpoint.variables}
+                python(ours, script, tmp_path / "ours.json", *options, cwd=tmp_path / "cwd")
+            python({**variables, **server}, script, tmp_path / "theirs.json", *options, cwd=tmp_path / "cwd")
+            known = [
+                comparable(json.loads((tmp_path / name).read_text())) for name in ("ours.json", "theirs.json")
+            ]
+            assert differences(known[0], known[1]) == []
+            assert place.collect().unknown == ()
+        assert list((tmp_path / "cwd").iterdir()) == []
+        with opened(tmp_path / "endpoint") as place:
+            cost = [
+                float(python({**new, **where}, CLIENTS / "overhead.py", 50, cwd=tmp_path / "cwd").split()[0])
+                for where in (place.endpoint.variables, server)
+            ]
+    assert cost[0] <= cost[1], "a logged metric costs at most what it costs with MLflow's own server"
+
+
+@pytest.mark.slow
+def test_the_registry_of_clients_before_2(tmp_path: Path) -> None:
+    old = environment(tmp_path / "old", *OLD)
+    with opened(tmp_path / "endpoint") as place:
+        python(
+            {**old, **place.endpoint.variables},
+            CLIENTS / "every_call.py",
+            tmp_path / "out.json",
+            cwd=tmp_path / "cwd",
+        )
+    known = json.loads((tmp_path / "out.json").read_text())
+    assert [each["name"] for each in known["models"]] == ["v1.another", "v1.churn"]
+    assert sorted((each["version"], each["current_stage"]) for each in known["versions"]) == [
+        ("1", "Archived"),
+        ("2", "Production"),
+    ]
+    assert list((tmp_path / "cwd").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_model_a_step_and_a_store_of_ones_own(tmp_path: Path) -> None:
+    new = environment(tmp_path / "new", *NEW)
+    with opened(tmp_path / "endpoint") as place:
+        python({**new, **place.endpoint.variables}, CLIENTS / "train.py", cwd=tmp_path / "cwd")
+    reported = place.collect()
+    assert reported.main is not None
+    assert (reported.main.experiment, reported.main.status) == ("wine", "finished")
+    assert dict(reported.main.params)["alpha"] == "0.3"
+    assert {each.name for each in reported.main.metrics} >= {"training_r2_score"}
+    assert "training" in {each.context for each in reported.main.datasets}
+    [step] = reported.others
+    assert (step.parent, step.artifacts, dict(step.params)) == (MAIN, ("done.txt",), {"n": "3"})
+    assert [(each.name, each.status, each.run) for each in reported.models] == [("model", "READY", MAIN)]
+    assert (reported.models[0].folder / "MLmodel").is_file()
+    assert [(each.name, each.aliases) for each in reported.versions] == [("ridge", ("champion",))]
+    assert (reported.traces, reported.unknown) == (1, ())
+    assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["mine"]

@@ -54,7 +54,7 @@ def comparable(known: dict[str, Any]) -> dict[str, Any]:
     return {
         "experiments": {each["name"]: plain(each) for each in known["experiments"]},
         "runs": {each["info"]["run_name"]: plain(each) for each in known["runs"]},
-        "aliases": [each.get("aliases") for each in known["models"]],
+        "aliases": [each.get("aliases", []) for each in known["models"]],
         **{name: plain(known.get(name, [])) for name in ("models", "versions", "logged")},
         "found": known["found"],
         "refusals": known["refusals"],

@@ -1,3 +1,4 @@
+# mypy: ignore-errors
 """Everything that a client of MLflow does with a tracking server, for whatever version runs this.
 
     python every_call.py OUT.json
