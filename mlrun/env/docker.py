@@ -28,12 +28,15 @@ if TYPE_CHECKING:
 
 _OBSERVED = (
     'if [ -n "${MLRUN_OBSERVE:-}" ]; then '
-    'if [ -n "$MLRUN_OBSERVE_SHIM" ] && [ -z "$(LD_PRELOAD=$MLRUN_OBSERVE/shim.so sh -c : 2>&1)" ]; then '
+    'loads() { command -v "$1" >/dev/null 2>&1 || return 0; '
+    '[ -z "$(LD_PRELOAD=$MLRUN_OBSERVE/shim.so "$@" 2>&1)" ]; }; '
+    'if [ -n "$MLRUN_OBSERVE_SHIM" ] && loads sh -c : && loads bash -c : && loads python3 -ISc ""; then '
     'export LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}$MLRUN_OBSERVE/shim.so"; '
     'else export PYTHONPATH="$MLRUN_OBSERVE/hook${PYTHONPATH:+:$PYTHONPATH}"; '
     ': > "$MLRUN_OBSERVE/python-only"; fi; fi; unset MLRUN_OBSERVE_SHIM; '
 )
-"""Load the shim that tells which files are opened (`observing`), if the image's own shell can."""
+"""Load the shim that tells which files are opened (`observing`), if the image's own programs can: a static
+shell does not even try, and says nothing of a library that the others would miss."""
 _IN_THE_CONTAINER = (
     '[ -w "${HOME:-/}" ] || { export HOME=/tmp; : "${LOGNAME:=mlrun}"; export LOGNAME; }; '
     'if [ "$1" = bash ] && ! command -v bash >/dev/null 2>&1; then shift; set -- sh "$@"; fi; '
