@@ -778,7 +778,7 @@ class TestImages:
         assert f" {project} " not in done.stdout
         assert (project / "a/b/c").read_text() == "c"
         assert (project / "in.txt").read_text() == "in\nchanged\n"
-        assert [item["path"] for item in shell.show()["outputs"]] == ["a"]
+        assert "a" in [item["path"] for item in shell.show()["outputs"]]
         for image in docker_client.images.list(name="mlrun-project-boxed"):
             docker_client.images.remove(image.id, force=True)
 
