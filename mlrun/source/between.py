@@ -61,6 +61,8 @@ class Trees:
     ) -> None:
         self._folder = folder
         self._kept = kept
+        self._known: dict[str, bool] = {}
+        self._made: dict[tuple[SourceFacts, frozenset[StoredFile]], str | None] = {}
         ids = [facts.tree for facts in sources]
         repository = folder / "repository"
         borrowed = dict.fromkeys(
@@ -82,10 +84,12 @@ class Trees:
             return facts.tree
         if facts.commit and not self._is(facts.commit, "commit"):
             return None
-        try:
-            return self._put_together(facts, without)
-        except (MlrunError, OSError, ValueError):
-            return None
+        if (facts, without) not in self._made:
+            try:
+                self._made[facts, without] = self._put_together(facts, without)
+            except (MlrunError, OSError, ValueError):
+                self._made[facts, without] = None
+        return self._made[facts, without]
 
     def has(self, facts: SourceFacts) -> bool:
         """Whether a repository at hand holds the very tree."""
@@ -161,9 +165,10 @@ class Trees:
     # --- how --------------------------------------------------------------------------------------
 
     def _is(self, name: str, kind: str) -> bool:
-        if not _ID.fullmatch(name):
-            return False
-        return self._git.ask("cat-file", "-e", f"{name}^{{{kind}}}").exit_code == 0
+        if name not in self._known:
+            said = _ID.fullmatch(name) and self._git.ask("cat-file", "-e", f"{name}^{{{kind}}}")
+            self._known[name] = bool(said and said.exit_code == 0)
+        return self._known[name]
 
     def _put_together(self, facts: SourceFacts, without: frozenset[StoredFile]) -> str:
         """In the index alone, where nothing converts line ends."""
