@@ -62,6 +62,11 @@ class _Folder:
     folders: dict[str, _Folder] = field(default_factory=dict)
     whole: bool = False
 
+    @property
+    def is_set(self) -> bool:
+        """Whether all that lies in it is one whole."""
+        return self.whole or (not self.files and [each.is_set for each in self.folders.values()] == [True])
+
     def all_files(self) -> Iterator[str]:
         yield from self.files
         for folder in self.folders.values():
@@ -85,7 +90,7 @@ def _judge(folder: _Folder, never: Collection[str], many: int) -> None:
         _judge(each, never, many)
     if folder.path in never or folder.path.count("/") < 2:
         return
-    alike = folder.folders and not folder.files and all(each.whole for each in folder.folders.values())
+    alike = folder.folders and not folder.files and all(each.is_set for each in folder.folders.values())
     folder.whole = bool(alike and len(folder.folders) > 1) or len(folder.files) + len(folder.folders) >= many
 
 

@@ -17,9 +17,6 @@ if TYPE_CHECKING:
 
     from mlrun.observe.events import Event
 
-_TICK = 20_000_000
-"""Nanoseconds by which the clock that files are stamped with may be behind: two jiffies at 100 a second."""
-
 State = Literal["same", "overwritten", "changed", "gone"]
 """What a file that was read is now: as it was; written by the run itself afterwards; changed by somebody
 else; no longer there."""
@@ -48,23 +45,23 @@ class _Story:
     """What happened, before anybody looked at what is there now."""
 
     reads: dict[str, Event] = field(default_factory=dict)
-    written: dict[str, None] = field(default_factory=dict)
-    updated: dict[str, None] = field(default_factory=dict)
+    written: dict[str, Event] = field(default_factory=dict)
+    updated: dict[str, Event] = field(default_factory=dict)
     blind: dict[str, None] = field(default_factory=dict)
 
 
 def understood(
     events: Iterable[Event], *, wants: Callable[[str], bool], since: int, more_writes: Iterable[str] = ()
 ) -> Seen:
-    """What the events say, of paths that are wanted; `since` is when the run began, ns since 1970.
+    """What the events say, of paths that are wanted; `since` is when the run began, by the clock that files
+    are stamped with, ns since 1970.
 
     `more_writes` are files that are known to have been written, by whomever.
     """
     story = _told(events, wants)
-    since -= _TICK
     writes = dict.fromkeys(more_writes)
-    candidates = {**story.written, **story.updated}
-    writes |= dict.fromkeys(path for path in candidates if _was_written(path, since))
+    candidates = {**story.updated, **story.written}
+    writes |= dict.fromkeys(path for path, event in candidates.items() if _was_written(path, event, since))
     reads = []
     for path, event in story.reads.items():
         read = _read(path, event, writes, since, others=bool(story.blind))
@@ -84,7 +81,7 @@ def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
         if event.kind == "S":
             story.blind[path] = None
         elif event.kind in "ML":
-            _move(story, path, real.path(event.second), wants)
+            _move(story, path, real.path(event.second), event, wants)
         elif wants(path):
             _open(story, path, event)
     return story
@@ -95,27 +92,33 @@ def _open(story: _Story, path: str, event: Event) -> None:
     if event.kind != "W" and not known and not (event.kind == "U" and event.size == 0):
         story.reads.setdefault(path, event)
     if event.kind == "W":
-        story.written[path] = None
+        story.written.setdefault(path, event)
     elif event.kind == "U":
-        story.updated[path] = None
+        story.updated.setdefault(path, event)
 
 
-def _move(story: _Story, old: str, new: str, wants: Callable[[str], bool]) -> None:
+def _move(story: _Story, old: str, new: str, event: Event, wants: Callable[[str], bool]) -> None:
     """What has got a new name was written under it; with a folder, all that had been written into it."""
     if wants(new):
-        story.written[new] = None
+        story.written[new] = event
     if os.path.isdir(new):
         within = [path for path in story.written if path.startswith(f"{old}/")]
-        story.written.update(dict.fromkeys(new + path[len(old) :] for path in within))
+        story.written.update(dict.fromkeys((new + path[len(old) :] for path in within), event))
 
 
-def _was_written(path: str, since: int) -> bool:
+def _was_written(path: str, event: Event, since: int) -> bool:
     """Whether it is a file that was changed during the run, also by `cp -p`, which sets other times back."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= since
+    if not stat.S_ISREG(status.st_mode):
+        return False
+    if event.size >= 0 and (status.st_size, status.st_mtime_ns) != (event.size, event.modified):
+        return True
+    if event.kind == "U" and event.size >= 0 and event.modified < since:
+        return False
+    return status.st_ctime_ns >= since
 
 
 def _read(path: str, event: Event, writes: dict[str, None], since: int, *, others: bool) -> Read | None:
@@ -128,7 +131,7 @@ def _read(path: str, event: Event, writes: dict[str, None], since: int, *, other
     if not stat.S_ISREG(status.st_mode):
         return None
     if event.size < 0:
-        same = status.st_mtime_ns < since or status.st_mtime_ns <= event.time - _TICK
+        same = status.st_mtime_ns < since
     else:
         same = (status.st_size, status.st_mtime_ns) == (event.size, event.modified)
     if path in writes:

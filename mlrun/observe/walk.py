@@ -12,11 +12,10 @@ if TYPE_CHECKING:
 _AT_MOST = 50_000
 """Entries that are looked at."""
 _PASSED = frozenset((".git", ".hg", "__pycache__", "node_modules", ".venv", "venv", ".tox", ".dvc"))
-_TICK = 20_000_000  # ns, see `meaning`
 
 
 def changed(root: Path, *, since: int) -> tuple[str, ...]:
-    """Regular files below a folder whose content, name or mode has changed since (ns since 1970)."""
+    """Regular files below a folder whose content, name or mode has changed since (ns since 1970, by their own clock)."""
     found: list[str] = []
     folders, looked_at = [os.path.realpath(root)], 0
     while folders and looked_at < _AT_MOST:
@@ -28,7 +27,7 @@ def changed(root: Path, *, since: int) -> tuple[str, ...]:
                         folders += [] if entry.name in _PASSED else [entry.path]
                         continue
                     status = entry.stat(follow_symlinks=False)
-                    if stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= since - _TICK:
+                    if stat.S_ISREG(status.st_mode) and status.st_ctime_ns >= since:
                         found.append(entry.path)
         except OSError:
             continue

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,7 +45,7 @@ def begin(prepared: Prepared, environment: Environment, *, home: Home, cache: Ca
     wanted = prepared.request.observe
     if wanted == "auto":
         wanted = prepared.project.observe or "auto"
-    watch = Watch(how=OFF, folder=folder, since=time.time_ns())
+    watch = Watch(how=OFF, folder=folder, since=0)
     if wanted == "off":
         return watch
     watch = replace(
@@ -62,6 +61,7 @@ def begin(prepared: Prepared, environment: Environment, *, home: Home, cache: Ca
         watch = _with_shim(watch, cache, caller, insisted=wanted == "shim")
     try:
         _lay_out(watch)
+        watch = replace(watch, since=os.stat(watch.folder).st_ctime_ns)  # by the clock of files
     except OSError as error:
         note = f"the files that the program opens were not observed: {error.strerror}"
         return replace(watch, how=OFF, findings=(*watch.findings, warning("not-observed", note)))

@@ -19,7 +19,7 @@ SHIM, STRACE, PYTHON, OFF = "shim", "strace", "python-only", "off"
 
 @value
 class Watch:
-    """`how` is what the record will tell; `since` is ns since 1970.
+    """`how` is what the record will tell; `since` is when it began, by the clock that files are stamped with, ns since 1970.
 
     `mounts` are folders of a container and what they are here; None for a program that runs here.
     """

@@ -1,0 +1,287 @@
+"""What runs read and wrote without saying so, in their records: by the command line, as a user sees it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests import docker_engine, observe
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+VARIABLES = dict(os.environ)  # noqa: TID251  what a test starts from
+STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the shim is for Linux")
+pytestmark = LINUX
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home and a cache for all tests here, so that the shim is compiled once."""
+    return tmp_path_factory.mktemp("places")
+
+
+class Project:
+    """A folder with a project, and a user who runs it."""
+
+    def __init__(self, places: Path, folder: Path) -> None:
+        self.folder = folder
+        self.variables = {
+            **VARIABLES,
+            "MLRUN_HOME": str(places / "home"),
+            "MLRUN_CACHE": str(places / "cache"),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def write(self, command: str, **keys: Any) -> None:
+        entry = {
+            "command": command,
+            **{name: keys.pop(name) for name in ("inputs", "outputs") if name in keys},
+        }
+        content = {"entry_points": {"main": entry}, **keys}
+        (self.folder / "MLproject").write_text(json.dumps(content))
+
+    def mlrun(self, *words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mlrun", *words],
+            cwd=self.folder,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    def record(self, *words: str, target: str = ".") -> dict[str, Any]:
+        done = self.mlrun("run", target, "--env-manager", "system", "--json", *words)
+        assert done.returncode == 0, done.stderr
+        record: dict[str, Any] = json.loads(done.stdout)
+        return record
+
+
+@pytest.fixture
+def project(places: Path, tmp_path: Path) -> Project:
+    return Project(places, tmp_path / "project")
+
+
+def paths(artifacts: list[dict[str, Any]]) -> list[str]:
+    return [artifact["path"] for artifact in artifacts]
+
+
+def test_inputs_and_outputs_are_in_the_record_without_a_declaration(project: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.csv"
+    elsewhere.write_text("far\n")
+    (project.folder / "data.csv").write_text("near\n")
+    project.write(f"cat data.csv {elsewhere} > out.csv; cat MLproject > /dev/null")
+    record = project.record()
+    assert record["observed"] == "shim"
+    assert paths(record["inputs"]) == [str(elsewhere), "data.csv"]
+    assert paths(record["outputs"]) == ["out.csv"]
+    assert [each["declared"] for each in (*record["inputs"], *record["outputs"])] == [False] * 3
+    assert record["outputs"][0]["stored"] is True
+    assert record["warnings"] == [f"read but not declared: {elsewhere}"]
+    shown = project.mlrun("show", record["id"]).stdout
+    assert [line.split()[-1] for line in shown.splitlines() if ".csv  " in line] == ["observed"] * 3
+
+
+def test_what_is_declared_is_not_listed_again(project: Project, tmp_path: Path) -> None:
+    (project.folder / "data").mkdir()
+    (project.folder / "data" / "a.csv").write_text("a\n")
+    project.write("mkdir -p out; cat data/a.csv > out/b.csv; echo > c.txt", inputs=["data"], outputs=["out"])
+    record = project.record()
+    assert [(each["path"], each["declared"]) for each in record["inputs"]] == [("data", True)]
+    assert [(each["path"], each["declared"]) for each in record["outputs"]] == [
+        ("out", True),
+        ("c.txt", False),
+    ]
+    assert record["warnings"] == []
+
+
+def test_ignored_data_is_pointed_out_and_tracked_data_is_not(project: Project) -> None:
+    (project.folder / ".gitignore").write_text("raw/\n")
+    (project.folder / "raw").mkdir()
+    for name in ("raw/x.csv", "small.csv", "new.csv", "train.py"):
+        (project.folder / name).write_text("1\n")
+    project.write("cat raw/x.csv small.csv new.csv train.py > out.csv")
+    git = ["git", "-c", "init.defaultBranch=main"]
+    subprocess.run([*git, "init", "-q"], cwd=project.folder, check=True)
+    subprocess.run(
+        [*git, "add", "small.csv", "train.py", "MLproject", ".gitignore"], cwd=project.folder, check=True
+    )
+    subprocess.run([*git, "commit", "-qm", "all"], cwd=project.folder, check=True)
+    record = project.record()
+    assert paths(record["inputs"]) == ["new.csv", "raw/x.csv", "small.csv"]
+    assert record["warnings"] == ["read but not declared: raw/x.csv"]
+
+
+def test_many_files_are_one_data_set(project: Project, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(30):
+        (images / f"{number}.png").write_bytes(bytes([number]))
+    project.write(f"mkdir out; for n in $(seq 0 24); do cp {images}/$n.png out/; done")
+    record = project.record()
+    found = (*record["inputs"], *record["outputs"])
+    assert [(each["path"], each["files"], each["tree"]) for each in found] == [
+        (str(images), 25, True),
+        ("out", 25, True),
+    ]
+    assert found[0]["digest"] == found[1]["digest"]
+    fetched = project.mlrun("get", record["id"], "-o", str(tmp_path / "fetched"))
+    assert fetched.returncode == 0, fetched.stderr
+    assert len(list((tmp_path / "fetched").rglob("*.png"))) == 25
+
+
+@pytest.mark.parametrize("words", [("--no-observe",), ()])
+def test_it_can_be_switched_off(words: tuple[str, ...], project: Project) -> None:
+    project.write("echo > out.csv", **({} if words else {"observe": False}))
+    record = project.record(*words)
+    assert (record["observed"], record["inputs"], record["outputs"]) == ("off", [], [])
+
+
+def test_the_command_line_decides_over_the_project(project: Project) -> None:
+    project.write("echo > out.csv", observe=False)
+    assert project.record("--observe", "python")["observed"] == "python-only"
+    assert project.record("--observe", "shim")["observed"] == "shim"
+    assert "there are auto, shim" in project.mlrun("run", ".", "--observe", "magic").stderr
+
+
+@STRACE
+def test_strace_is_the_strict_means(project: Project) -> None:
+    (project.folder / "data.csv").write_text("1\n")
+    project.write("cat data.csv > out.csv; exit 3")
+    done = project.mlrun("run", ".", "--env-manager", "system", "--observe", "strace", "--json")
+    record = json.loads(done.stdout)
+    assert done.returncode == 3
+    assert (record["observed"], paths(record["inputs"])) == ("strace", ["data.csv"])
+    assert paths(record["outputs"]) == ["out.csv"]
+
+
+def test_without_strace_that_is_said(project: Project, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "sh", "git", "python3"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    project.variables["PATH"] = str(tools)
+    project.write("true")
+    done = project.mlrun("run", ".", "--env-manager", "system", "--observe", "strace")
+    assert done.returncode == 125
+    assert "which is not installed" in done.stderr
+
+
+def test_without_a_compiler_python_tells_what_it_opens(project: Project, tmp_path: Path) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    for name in ("bash", "sh", "git", "cat"):
+        (tools / name).symlink_to(shutil.which(name) or "")
+    (tools / "python3").symlink_to(sys.executable)
+    project.variables |= {"PATH": str(tools), "MLRUN_CACHE": str(tmp_path / "empty cache")}
+    (project.folder / "data.csv").write_text("1\n")
+    project.write("python3 -c \"open('data.csv').read()\"; cat data.csv > out.csv")
+    record = project.record()
+    assert (record["observed"], paths(record["inputs"])) == ("python-only", ["data.csv"])
+    assert paths(record["outputs"]) == ["out.csv"]  # from a look at what has changed
+
+
+def test_the_hook_makes_room_for_the_users_sitecustomize(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("open('seen.txt', 'w').close()\n")
+    project.variables["PYTHONPATH"] = str(tmp_path)
+    project.write("python3 -c 'import sys; assert not any(\"observe\" in each for each in sys.path)'")
+    record = project.record("--observe", "python")
+    assert paths(record["outputs"]) == ["seen.txt"]
+
+
+def test_a_cache_whose_name_is_hostile_is_no_obstacle(project: Project, hostile_path: Path) -> None:
+    project.variables["MLRUN_CACHE"] = str(hostile_path / "a:b c")
+    project.write("echo > out.csv")
+    record = project.record()
+    assert (record["observed"], paths(record["outputs"])) == ("shim", ["out.csv"])
+    assert not [name for name in os.listdir("/tmp") if name == f"mlrun-{record['id']}.so"]
+
+
+def test_a_large_output_is_known_by_its_digest_only(project: Project) -> None:
+    project.write("truncate -s 101M large.bin; echo > small.txt")
+    record = project.record()
+    assert [(each["path"], each["stored"]) for each in record["outputs"]] == [
+        ("large.bin", False),
+        ("small.txt", True),
+    ]
+    assert "known by digest only" in record["warnings"][0]
+
+
+def test_a_checkout_goes_when_all_that_was_made_in_it_is_kept(project: Project, tmp_path: Path) -> None:
+    project.write("mkdir out; echo 1 > out/made.txt; pwd 1>&2")
+    subprocess.run(["git", "init", "-q", "-b", "main"], cwd=project.folder, check=True)
+    subprocess.run(["git", "add", "-A"], cwd=project.folder, check=True)
+    subprocess.run(["git", "commit", "-qm", "all"], cwd=project.folder, check=True)
+    record = project.record(target=f"file://{project.folder}")
+    assert [(each["path"], each["stored"]) for each in record["outputs"]] == [("out/made.txt", True)]
+    assert record["warnings"] == []
+    cache = Path(project.variables["MLRUN_CACHE"])
+    assert not (cache / "work-v1" / record["id"]).exists()
+
+
+def test_a_run_inside_of_a_run_keeps_its_files_to_itself(
+    project: Project, places: Path, tmp_path: Path
+) -> None:
+    inner = Project(places, tmp_path / "inner")
+    inner.write("echo > inner.txt")
+    project.write(f"{sys.executable} -m mlrun run {inner.folder} --env-manager system -q; echo > outer.txt")
+    assert paths(project.record()["outputs"]) == ["outer.txt"]
+
+
+def test_nothing_is_left_of_the_logs(project: Project) -> None:
+    project.write("echo > out.csv")
+    record = project.record()
+    home = Path(project.variables["MLRUN_HOME"])
+    assert not (home / "runs" / record["id"][:2] / record["id"] / "observe").exists()
+
+
+@pytest.fixture
+def image() -> Iterator[str]:
+    client = docker_engine.connect()
+    yield docker_engine.base_image(client)
+    client.close()
+
+
+@pytest.mark.slow
+def test_files_are_seen_in_a_container_too(project: Project, image: str, tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    for place in (project.folder / "data.csv", outside / "prices.csv"):
+        place.write_text("1\n")
+    code = "open('data.csv').read(); open('/prices/prices.csv').read(); open('out.csv', 'w').write('x')"
+    (project.folder / "train.py").write_text(code)
+    project.write("python3 train.py", docker_env={"image": image, "volumes": [f"{outside}:/prices"]})
+    done = project.mlrun("run", ".", "--json")
+    assert done.returncode == 0, done.stderr
+    record = json.loads(done.stdout)
+    assert record["observed"] == "shim"
+    assert paths(record["inputs"]) == [str(outside / "prices.csv"), "data.csv"]
+    assert paths(record["outputs"]) == ["out.csv"]
+
+
+@pytest.mark.slow
+def test_pandas_numpy_joblib_and_sklearn_hide_nothing(project: Project) -> None:
+    observe.lay_out(project.folder)
+    (project.folder / ".gitignore").write_text("*\n")
+    project.write("true", environment={"requirements": ["pandas", "pyarrow", "joblib", "scikit-learn"]})
+    for name in ("prepare.py", *observe.SCIENCE):
+        done = project.mlrun("run", ".", "-e", name, "--json")
+        assert done.returncode == 0, done.stderr
+        record, truth = json.loads(done.stdout), observe.truth_of(name)
+        relative = {
+            path: os.path.relpath(project.folder / path, project.folder) for path in paths(record["inputs"])
+        }
+        assert set(relative.values()) == truth.reads, name
+        written = {
+            os.path.relpath(project.folder / path, project.folder) for path in paths(record["outputs"])
+        }
+        assert written == truth.writes, name
