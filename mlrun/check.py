@@ -122,7 +122,7 @@ def _from_error(error: MlrunError, place: Place | None) -> Finding:
 def _environment(project: Project, directory: Path) -> Iterator[Finding]:
     """What reading the environment's own files says."""
     from mlrun import env
-    from mlrun.env.inference import top_of
+    from mlrun.env.asking.inference import top_of
 
     try:
         asked = env.read(project.environment, directory, manager=None, root=top_of(directory))
@@ -163,7 +163,7 @@ def _missing_requirements(asked: Asked, directory: Path) -> Iterator[Finding]:
     """What the sources import and the environment surely lacks."""
     if asked.kind != "venv" or asked.lock or asked.manifest or asked.local:
         return
-    from mlrun.env.imports import missing
+    from mlrun.env.asking.imports import missing
 
     for name, place in missing(asked, directory):
         yield _warning(

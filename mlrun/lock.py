@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlrun import scene, source
-from mlrun.env.asked import OWN_LOCK, asked_digest
+from mlrun.env.asking.asked import OWN_LOCK, asked_digest
 from mlrun.env.lock import facts_in, files_here, notes_in, with_notes
 from mlrun.env.venv import platform_name
 from mlrun.errors import EnvironmentBuildError, UsageError

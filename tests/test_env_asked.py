@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun import env
-from mlrun.env.versions import normal_python
-from mlrun.errors import EnvironmentBuildError, MlrunError, ProjectError, UsageError
+from mlrun.env.asking.versions import normal_python
+from mlrun.errors import MlrunError, ProjectError, UsageError
 from mlrun.model import EnvironmentRequest
 from tests.wheels import make_wheel
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun import env
-from mlrun.env import conda_lock, conda_tools
-from mlrun.env.conda_lock import CondaLock, CondaPackage, LocalFolder
-from mlrun.env.conda_specs import for_conda
-from mlrun.env.conda_tools import CondaTool
+from mlrun.env.asking.conda_specs import for_conda
+from mlrun.env.conda import lock as conda_lock
+from mlrun.env.conda import tools as conda_tools
+from mlrun.env.conda.lock import CondaLock, CondaPackage, LocalFolder
+from mlrun.env.conda.tools import CondaTool
 from mlrun.env.values import Day
 from mlrun.errors import EnvironmentBuildError, UsageError
 from mlrun.model import Caller, EnvironmentFacts, EnvironmentRequest

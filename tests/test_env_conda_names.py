@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mlrun.env.conda_names import ONLY_CONDA, PROGRAMS, RENAMED, SAME, canonical, lookup
+from mlrun.env.asking.conda_names import ONLY_CONDA, PROGRAMS, RENAMED, SAME, canonical, lookup
 
 
 @pytest.mark.parametrize(

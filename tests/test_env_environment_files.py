@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun import env
-from mlrun.env.conda_translate import unknown_name
+from mlrun.env.asking.conda_translate import unknown_name
 from mlrun.errors import EnvironmentBuildError, MlrunError, ProjectError
 from mlrun.model import Caller, EnvironmentRequest
 

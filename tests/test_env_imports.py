@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlrun.env.imports import entry_files, needed
-from mlrun.env.module_names import distribution_of
-from mlrun.env.pypi_names import name_of
+from mlrun.env.asking.imports import entry_files, needed
+from mlrun.env.asking.module_names import distribution_of
+from mlrun.env.asking.pypi_names import name_of
 
 if TYPE_CHECKING:
     from pathlib import Path

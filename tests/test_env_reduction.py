@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mlrun.env.asked import read_asked
-from mlrun.env.reduction import loosened, reduced, shrinking, without_unreachable
+from mlrun.env.asking.asked import read_asked
+from mlrun.env.asking.reduction import loosened, reduced, shrinking, without_unreachable
 from mlrun.env.values import Asked, Site
 from mlrun.files import Cache
 from mlrun.model import Caller, EnvironmentRequest

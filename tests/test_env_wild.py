@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlrun import env
-from mlrun.env.asked import asked_digest, read_asked
+from mlrun.env.asking.asked import asked_digest, read_asked
 from mlrun.errors import ProjectError
 from mlrun.model import EnvironmentRequest
 

@@ -102,7 +102,7 @@ def docker(desk: Desk) -> Check:
 
 
 def conda(desk: Desk) -> Check:
-    from mlrun.env.conda_tools import HINT, find
+    from mlrun.env.conda.tools import HINT, find
 
     tool = find(desk.caller)
     if tool is None:

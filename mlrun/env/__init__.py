@@ -85,10 +85,10 @@ def read(
         from mlrun.env.docker import read_container
 
         return read_container(request, skip_build=skip_image_build)
-    from mlrun.env.asked import read_asked
+    from mlrun.env.asking.asked import read_asked
 
     if kind == "conda" or (kind is None and _conda_is_at_hand(request, caller)):
-        from mlrun.env.conda_translate import as_conda
+        from mlrun.env.asking.conda_translate import as_conda
 
         asked = read_asked(request, directory, root=root, translate=False, locked=locked)
         if (for_conda := as_conda(asked, by_hand=kind == "conda")) is not None:
@@ -103,7 +103,7 @@ def read(
             return asked
     asked = read_asked(request, directory, root=root, translate=True, locked=locked)
     if asked.conda is not None:
-        from mlrun.env.conda_translate import as_translated
+        from mlrun.env.asking.conda_translate import as_translated
 
         asked = as_translated(asked, caller)
     if kind == "docker":
@@ -312,6 +312,6 @@ def _conda_is_at_hand(request: EnvironmentRequest, caller: Caller | None) -> boo
     """Whether there is a conda, should this be a conda file."""
     if caller is None or request.key == "python_env" or (request.key == "environment" and not request.path):
         return False
-    from mlrun.env.conda_tools import find as found
+    from mlrun.env.conda.tools import find as found
 
     return found(caller) is not None

@@ -183,7 +183,7 @@ def _later(attempt: Attempt, name: str, version: str, published: str) -> Attempt
 
 def _without_unreachable(attempt: Attempt, error: EnvironmentBuildError) -> Attempt | None:
     """Without what cannot be reached and is not missed."""
-    from mlrun.env.reduction import without_unreachable
+    from mlrun.env.asking.reduction import without_unreachable
 
     found = without_unreachable(attempt.asked, _text(error))
     if found is None:
@@ -280,7 +280,7 @@ def _with_conda_name(message: str, asked: Asked) -> str:
     named = re.search(r"no package `([^`]+)`", message)
     if named is None or asked.conda is None:
         return message
-    from mlrun.env.conda_translate import unknown_name
+    from mlrun.env.asking.conda_translate import unknown_name
 
     note = unknown_name(asked, named[1])
     return f"{message}: {note}" if note else message

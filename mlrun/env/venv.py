@@ -282,7 +282,7 @@ class _Build:
 
     def _smaller(self) -> Iterator[Asked]:
         """What is asked, cut down to what the code imports, and loosened."""
-        from mlrun.env.reduction import shrinking
+        from mlrun.env.asking.reduction import shrinking
 
         return shrinking(self.asked, self._site)
 

@@ -12,7 +12,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun.env.imports import distributions, find
+from mlrun.env.asking.imports import distributions, find
 from mlrun.errors import ProjectError
 from mlrun.files import write_atomic
 from mlrun.init.arguments import read_arguments

@@ -12,11 +12,11 @@ from collections.abc import Callable  # noqa: TC003  of a table
 from pathlib import Path  # noqa: TC003  of a table
 from typing import TYPE_CHECKING, Any
 
-from mlrun.env.inference import MLFLOWS_OWN, candidates
-from mlrun.env.pypi_names import OF_OTHERS, canonical, name_of
-from mlrun.env.requirements import Gathered, add_item, read_file, read_text
+from mlrun.env.asking.inference import MLFLOWS_OWN, candidates
+from mlrun.env.asking.pypi_names import OF_OTHERS, canonical, name_of
+from mlrun.env.asking.requirements import Gathered, add_item, read_file, read_text
+from mlrun.env.asking.versions import normal_python
 from mlrun.env.values import Asked, CondaAsked, LocalProject, Requirement
-from mlrun.env.versions import normal_python
 from mlrun.errors import MlrunError, ProjectError
 from mlrun.model import Finding, Place
 from mlrun.value import draft, field, replace
@@ -184,7 +184,7 @@ def _completed(draft: _Draft, directory: Path, root: Path) -> _Draft:
     """A package that does not say what it needs: what the sources import comes with it."""
     if not draft.incomplete or draft.gathered.requirements:
         return draft
-    from mlrun.env.imports import needed
+    from mlrun.env.asking.imports import needed
 
     [local, *_] = draft.gathered.local
     if names := needed(directory, root=root).names:
@@ -199,7 +199,7 @@ def _completed(draft: _Draft, directory: Path, root: Path) -> _Draft:
 
 def _imported(draft: _Draft, tried: list[str], directory: Path, root: Path) -> tuple[_Draft, str]:
     """The last resort: what the sources import."""
-    from mlrun.env.imports import needed
+    from mlrun.env.asking.imports import needed
 
     found = needed(directory, root=root)
     shown = f"{tried[0]}, imports" if tried else "imports"
@@ -285,7 +285,7 @@ def _conda_as_written(path: str, directory: Path) -> _Draft:
 
 
 def _environment_file(path: str, directory: Path, *, conda: bool, translate: bool = True) -> _Draft:
-    from mlrun.env.environment_files import read_environment_file
+    from mlrun.env.asking.environment_files import read_environment_file
 
     found = read_environment_file(path, directory, conda=conda, translate=translate)
     return _Draft(
@@ -344,7 +344,7 @@ def _pyproject(path: str, directory: Path) -> _Draft:
 
 def _poetry(poetry: dict[str, Any], path: str, directory: Path, draft: _Draft) -> None:
     """A package is installed; what only lists dependencies, since no module has its name, gives those."""
-    from mlrun.env import poetry as poetrys
+    from mlrun.env.asking import poetry as poetrys
 
     draft.gathered.local = [_project_itself(path)] if poetrys.is_package(poetry, directory / path) else []
     python, lines = poetrys.dependencies(poetry)
@@ -508,7 +508,7 @@ def _mended(gathered: Gathered) -> tuple[str, ...]:
     names = [name_of(item.text) for item in gathered.requirements]
     if not gathered.changes and len(set(names)) == len(names):
         return ()
-    from mlrun.env.repairs import sentences, without_conflicts
+    from mlrun.env.asking.repairs import sentences, without_conflicts
 
     gathered.requirements, twice = without_conflicts(gathered.requirements)
     return sentences([*gathered.changes, *twice])

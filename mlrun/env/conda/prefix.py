@@ -8,7 +8,7 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
-from mlrun.env.conda_lock import LocalFolder
+from mlrun.env.conda.lock import LocalFolder
 from mlrun.env.lock import canonical, read_lock
 from mlrun.model import Package
 from mlrun.process import capture
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from mlrun.env.conda_lock import CondaLock
+    from mlrun.env.conda.lock import CondaLock
     from mlrun.env.uv import Uv
     from mlrun.env.values import Asked, Site
 

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mlrun.env.conda_lock import CondaPackage, public
+from mlrun.env.conda.lock import CondaPackage, public
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import value
 

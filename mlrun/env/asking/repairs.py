@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING, Literal
 
-from mlrun.env.pypi_names import (
+from mlrun.env.asking.pypi_names import (
     BACKPORTS,
     NOT_ON_PYPI,
     ONLY_ON,

@@ -10,7 +10,9 @@ import time
 from typing import TYPE_CHECKING
 
 from mlrun import digest
-from mlrun.env import conda_lock, conda_prefix, conda_tools
+from mlrun.env.conda import lock as conda_lock
+from mlrun.env.conda import prefix as conda_prefix
+from mlrun.env.conda import tools as conda_tools
 from mlrun.env.shelf import Answer, Shelf, shorten, utc
 from mlrun.env.values import Plan
 from mlrun.errors import EnvironmentBuildError
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from mlrun.env.conda_building import Chosen, Works
+    from mlrun.env.conda.building import Chosen, Works
     from mlrun.env.shelf import Built
     from mlrun.env.values import Asked, Site
     from mlrun.model import Digest, EnvironmentFacts, Narrator
@@ -88,8 +90,8 @@ def _from_pypi(asked: Asked, site: Site, said: str, *, narrator: Narrator) -> En
     """The conda file as a virtual environment. Raises EnvironmentBuildError."""
     assert asked.conda is not None
     from mlrun.env import venv
-    from mlrun.env.asked import read_asked
-    from mlrun.env.conda_translate import as_translated
+    from mlrun.env.asking.asked import read_asked
+    from mlrun.env.asking.conda_translate import as_translated
 
     request = EnvironmentRequest(key="conda_env", path=asked.conda.path)
     translated = as_translated(read_asked(request, site.directory, translate=True), site.caller)
@@ -124,7 +126,7 @@ def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: 
 def _works(asked: Asked, site: Site, narrator: Narrator) -> Works:
     """Raises EnvironmentBuildError (`no-conda`)."""
     from mlrun.env import uv
-    from mlrun.env.conda_building import Works
+    from mlrun.env.conda.building import Works
 
     tool = conda_tools.must_find(site.caller)
     site.cache.prepare()

@@ -7,9 +7,11 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from mlrun.env import conda_lock, conda_prefix, conda_tools
-from mlrun.env.conda_lock import CondaLock, CondaPackage
-from mlrun.env.conda_specs import for_conda, parse
+from mlrun.env.asking.conda_specs import for_conda, parse
+from mlrun.env.conda import lock as conda_lock
+from mlrun.env.conda import prefix as conda_prefix
+from mlrun.env.conda import tools as conda_tools
+from mlrun.env.conda.lock import CondaLock, CondaPackage
 from mlrun.env.installation import give_pip
 from mlrun.env.shelf import Built, distributions_in, stamp_of, utc, write_built
 from mlrun.errors import EnvironmentBuildError
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from mlrun.env.conda_tools import CondaTool
+    from mlrun.env.conda.tools import CondaTool
     from mlrun.env.uv import Uv
     from mlrun.env.values import Asked, Site
     from mlrun.model import Narrator
@@ -56,7 +58,7 @@ class Works:
         if self.tool.program is not None:
             said = f"conda packages are those of now, since {self.tool.name} cannot take those of a day"
             return Chosen(packages=None, adaptations=(said,) if as_of else ())
-        from mlrun.env import conda_rattler
+        from mlrun.env.conda import rattler as conda_rattler
 
         self.narrator.progress("solving", None)
         solved = conda_rattler.solve(self._specs(), self._urls(), as_of=as_of, cache=self.site.cache.conda)
@@ -130,7 +132,7 @@ class Works:
         count = len(packages)
         self.narrator.progress(f"installing {count} conda package{'' if count == 1 else 's'}", None)
         if self.tool.program is None:
-            from mlrun.env import conda_rattler
+            from mlrun.env.conda import rattler as conda_rattler
 
             conda_rattler.install(packages, prefix, cache=self.site.cache.conda)
             return

@@ -10,7 +10,7 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from mlrun.env.pypi_names import canonical, words
+from mlrun.env.asking.pypi_names import canonical, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -13,8 +13,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun.env.module_names import brought_by, distribution_of, is_known
-from mlrun.env.pypi_names import canonical, name_of
+from mlrun.env.asking.module_names import brought_by, distribution_of, is_known
+from mlrun.env.asking.pypi_names import canonical, name_of
 from mlrun.model import Place
 from mlrun.value import draft, field, value
 
@@ -111,7 +111,7 @@ def needed(directory: Path, *, root: Path | None = None) -> Needed:
 
 def missing(asked: Asked, directory: Path) -> list[tuple[str, Place]]:
     """What the sources import and neither the requirements nor what they bring along hold, and where."""
-    from mlrun.env.inference import top_of
+    from mlrun.env.asking.inference import top_of
 
     names = {canonical(name_of(item.text) or "") for item in asked.requirements}
     if "" in names:  # a bare URL may hold anything

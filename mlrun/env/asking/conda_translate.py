@@ -10,8 +10,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
-from mlrun.env.conda_names import ONE_MORE_NUMBER, Named, canonical, lookup
-from mlrun.env.conda_specs import parse, pip_version, python_of_build
+from mlrun.env.asking.conda_names import ONE_MORE_NUMBER, Named, canonical, lookup
+from mlrun.env.asking.conda_specs import parse, pip_version, python_of_build
 from mlrun.env.values import Requirement
 from mlrun.errors import EnvironmentBuildError
 from mlrun.model import Finding
@@ -20,8 +20,8 @@ from mlrun.value import draft, field, replace, value
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mlrun.env.conda_names import Fate
-    from mlrun.env.conda_specs import Spec
+    from mlrun.env.asking.conda_names import Fate
+    from mlrun.env.asking.conda_specs import Spec
     from mlrun.env.values import Asked, CondaAsked
     from mlrun.model import Caller, Place
 

@@ -10,10 +10,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mlrun.env import imports
-from mlrun.env.inference import top_of
-from mlrun.env.module_names import holds_known_module
-from mlrun.env.pypi_names import canonical, name_of, words
+from mlrun.env.asking import imports
+from mlrun.env.asking.inference import top_of
+from mlrun.env.asking.module_names import holds_known_module
+from mlrun.env.asking.pypi_names import canonical, name_of, words
 from mlrun.value import replace
 
 if TYPE_CHECKING:

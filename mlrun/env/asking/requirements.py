@@ -9,10 +9,10 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from mlrun.env.asking.pypi_names import canonical, is_special, name_of
+from mlrun.env.asking.versions import normal_python
 from mlrun.env.pip_settings import without_credentials
-from mlrun.env.pypi_names import canonical, is_special, name_of
 from mlrun.env.values import LocalProject, Requirement
-from mlrun.env.versions import normal_python
 from mlrun.errors import ProjectError
 from mlrun.model import Finding, Place
 from mlrun.value import draft, field, positional_value
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlrun.env.listings import Listing
-    from mlrun.env.repairs import Change
+    from mlrun.env.asking.listings import Listing
+    from mlrun.env.asking.repairs import Change
 
 _MAX_DEPTH = 20
 _LONG = 500
@@ -139,11 +139,11 @@ def add_line(text: str, place: Place, directory: Path, into: Gathered, *, constr
 
 
 def _repaired(text: str, place: Place, into: Gathered) -> str | None:
-    """A requirement as it is, or as `mlrun.env.repairs` understands it; None where it is left out."""
+    """A requirement as it is, or as `mlrun.env.asking.repairs` understands it; None where it is left out."""
     plain = _PLAIN.fullmatch(text)
     if plain and not is_special(plain["name"]):
         return text
-    from mlrun.env.repairs import repaired
+    from mlrun.env.asking.repairs import repaired
 
     fixed, changes = repaired(text, place)
     into.changes += changes
@@ -202,15 +202,15 @@ def _listing(text: str) -> Listing | None:
     first = next((line.strip() for line in text.splitlines() if not _BLANK.match(line)), "")
     if first.startswith("-") or _PLAIN.fullmatch(first):
         return None
-    from mlrun.env.listings import read_listing
+    from mlrun.env.asking.listings import read_listing
 
     return read_listing(text)
 
 
 def _take_listing(listing: Listing, path: str, into: Gathered) -> None:
     """What a tool printed about an environment: conda's names are brought to PyPI's."""
-    from mlrun.env.conda_specs import parse
-    from mlrun.env.conda_translate import Line, translate
+    from mlrun.env.asking.conda_specs import parse
+    from mlrun.env.asking.conda_translate import Line, translate
 
     into.adaptations.append(f"{path} is the output of `{listing.tool}`, read as a list of exact versions")
     lines: list[Line] = []
@@ -354,7 +354,7 @@ def _can_be_built(path: Path) -> bool:
 
 
 def _take_foreign(local: _Local, place: Place, directory: Path, into: Gathered) -> None:
-    from mlrun.env.repairs import Change, foreign
+    from mlrun.env.asking.repairs import Change, foreign
 
     own = _own_project(place, directory)
     if local.editable and own is not None:
@@ -369,7 +369,7 @@ def _take_foreign(local: _Local, place: Place, directory: Path, into: Gathered) 
 
 def _take_repository(url: str, place: Place, directory: Path, into: Gathered) -> None:
     """`-e git+https://…#egg=x`: editable has nothing to edit; `pip freeze` lists the project itself so."""
-    from mlrun.env.repairs import Change
+    from mlrun.env.asking.repairs import Change
 
     text = _without_egg(url)
     own = _own_project(place, directory)

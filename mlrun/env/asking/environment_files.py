@@ -11,9 +11,9 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun import yamlfile
-from mlrun.env.requirements import Gathered, add_item
+from mlrun.env.asking.requirements import Gathered, add_item
+from mlrun.env.asking.versions import normal_python
 from mlrun.env.values import CondaAsked, Requirement
-from mlrun.env.versions import normal_python
 from mlrun.errors import ProjectError
 from mlrun.value import draft, field
 from mlrun.yamlfile import ListNode, MapNode, Scalar
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from mlrun.env.conda_translate import Line
+    from mlrun.env.asking.conda_translate import Line
     from mlrun.model import Place
     from mlrun.yamlfile import Node
 
@@ -110,7 +110,7 @@ def read_environment_file(
 def _say(reading: _Reading) -> None:
     if not reading.mended and not reading.misplaced:
         return
-    from mlrun.env.conda_translate import listed
+    from mlrun.env.asking.conda_translate import listed
 
     path, found = reading.path, reading.found
     if reading.mended:
@@ -183,8 +183,8 @@ def _dependency(item: Scalar, reading: _Reading, *, conda: bool) -> None:
     if not conda:
         _pip_item(text, item.place, reading)
         return
-    from mlrun.env import conda_specs
-    from mlrun.env.conda_translate import Line
+    from mlrun.env.asking import conda_specs
+    from mlrun.env.asking.conda_translate import Line
 
     spec = conda_specs.parse(text, item.place)
     if spec.extras:
@@ -194,7 +194,7 @@ def _dependency(item: Scalar, reading: _Reading, *, conda: bool) -> None:
 
 
 def _python(text: str, place: Place, reading: _Reading) -> None:
-    from mlrun.env import conda_specs
+    from mlrun.env.asking import conda_specs
 
     spec = conda_specs.parse(text, place)
     if re.match(r"[4-9]|\d\d", spec.version):
@@ -207,7 +207,7 @@ def _python(text: str, place: Place, reading: _Reading) -> None:
 
 def _pip_item(text: str, place: Place, reading: _Reading) -> None:
     if _CONDA_PIN.fullmatch(text):
-        from mlrun.env import conda_specs
+        from mlrun.env.asking import conda_specs
 
         spec = conda_specs.parse(text, place)
         meant = spec.name + conda_specs.pip_version(spec).text
@@ -242,7 +242,7 @@ def _translate(reading: _Reading) -> None:
     found = reading.found
     if not reading.lines:
         return
-    from mlrun.env.conda_translate import looks_exported, translate
+    from mlrun.env.asking.conda_translate import looks_exported, translate
 
     found.exported = looks_exported(reading.lines, found.gathered.requirements)
     told = translate(
