@@ -42,10 +42,8 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, command: str, **keys: Any) -> None:
-        entry = {
-            "command": command,
-            **{name: keys.pop(name) for name in ("inputs", "outputs") if name in keys},
-        }
+        entry: dict[str, Any] = {"command": command}
+        entry |= {name: keys.pop(name) for name in ("inputs", "outputs") if name in keys}
         content = {"entry_points": {"main": entry}, **keys}
         (self.folder / "MLproject").write_text(json.dumps(content))
 
@@ -271,7 +269,6 @@ def test_files_are_seen_in_a_container_too(project: Project, image: str, tmp_pat
 @pytest.mark.slow
 def test_pandas_numpy_joblib_and_sklearn_hide_nothing(project: Project) -> None:
     observe.lay_out(project.folder)
-    (project.folder / ".gitignore").write_text("*\n")
     project.write("true", environment={"requirements": ["pandas", "pyarrow", "joblib", "scikit-learn"]})
     for name in ("prepare.py", *observe.SCIENCE):
         done = project.mlrun("run", ".", "-e", name, "--json")

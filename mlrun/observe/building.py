@@ -21,11 +21,15 @@ SOURCE = Path(__file__).with_name("shim.c")
 INCOMPLETE = "incomplete"
 """The file, beside the logs, that tells that some events could not be written down."""
 
+LIBRARIES = ("shim.so", "shim-dl.so")
+"""For a libc that has `dlsym` (glibc from 2.34 on, musl), and for one that has it in libdl."""
+
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = (
     *("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-stack-protector"),
-    *("-U_FORTIFY_SOURCE", "-nostdlib"),
+    *("-U_FORTIFY_SOURCE", "-nostdlib", "-Wl,-z,now"),  # a symbol that is missing is missed at once
 )
+_LINKS = ((), ("-Wl,--no-as-needed", "./libdl.so.2"))
 _MACHINES = frozenset({"x86_64", "aarch64", "riscv64"})  # where stat(2) fills what stat(3) declares
 _SECONDS = 60.0
 
@@ -55,8 +59,12 @@ def shim(cache: Cache, variables: Mapping[str, str]) -> Path | Unavailable:
         )
     except (OSError, MlrunError) as error:
         return Unavailable(f"the shim could not be compiled: {error}")
-    library = folder / "shim.so"
-    return library if library.exists() else Unavailable((folder / "failed").read_text(errors="replace"))
+    return _chosen(folder) or Unavailable((folder / "failed").read_text(errors="replace"))
+
+
+def _chosen(folder: Path) -> Path | None:
+    """The library that this machine's libc takes."""
+    return next((library for name in LIBRARIES if (library := folder / name).exists()), None)
 
 
 def _compiler(variables: Mapping[str, str]) -> str | None:
@@ -87,8 +95,8 @@ def _any_built(cache: Cache) -> Path | None:
     now = digest.hex_of(digest.of_bytes(SOURCE.read_bytes()))
     for folder in folders:
         try:
-            if (folder / "source").read_text() == now and (folder / "shim.so").exists():
-                return folder / "shim.so"
+            if (folder / "source").read_text() == now and (library := _chosen(folder)):
+                return library
         except OSError:
             continue
     return None
@@ -100,21 +108,41 @@ def _build(scratch: Path, compiler: str, variables: Mapping[str, str]) -> None:
     try:
         _compile(scratch, compiler, variables)
     except (OSError, MlrunError) as error:
-        (scratch / "shim.so").unlink(missing_ok=True)
+        for name in LIBRARIES:
+            (scratch / name).unlink(missing_ok=True)
         (scratch / "failed").write_text(str(error), errors="surrogateescape")
     (scratch / "source").write_text(digest.hex_of(digest.of_bytes(SOURCE.read_bytes())))
 
 
 def _compile(scratch: Path, compiler: str, variables: Mapping[str, str]) -> None:
-    empty, name, library = scratch / "empty.c", scratch / "libdl.so.2", scratch / "shim.so"
+    """Both libraries; one that does not work here is removed. Raises MlrunError where neither does."""
+    empty, stub = scratch / "empty.c", scratch / "libdl.so.2"
     empty.write_bytes(b"")
-    # Before glibc 2.34 `dlsym` is in a library of its own, of which only the name must be known here.
-    _do([compiler, "-shared", "-nostdlib", "-Wl,-soname,libdl.so.2", "-o", name, empty], scratch, variables)
-    link: list[str | Path] = ["-Wl,--no-as-needed", "-o", library, SOURCE, name, "-lgcc"]
-    _do([compiler, *_FLAGS, *link], scratch, variables)
-    name.unlink()
+    # Of the library that has `dlsym` before glibc 2.34, only the name has to be known here.
+    _do([compiler, "-shared", "-nostdlib", "-Wl,-soname,libdl.so.2", "-o", stub, empty], scratch, variables)
+    refused: MlrunError | None = None
+    for name, more in zip(LIBRARIES, _LINKS, strict=True):
+        library = scratch / name
+        try:
+            _do([compiler, *_FLAGS, "-o", library, SOURCE, *more, "-lgcc"], scratch, variables)
+            _try_out(library, scratch, variables)
+        except MlrunError as error:
+            refused = error
+            if library.exists():
+                library.rename(scratch / f"{name}.elsewhere")  # it may do in a container
+    stub.unlink()
     empty.unlink()
-    _try_out(library, scratch, variables)
+    if refused is not None and _chosen(scratch) is None:
+        raise refused
+
+
+def for_containers(library: Path) -> dict[str, Path]:
+    """All libraries compiled with one, by their names: which of them can be loaded, an image tells."""
+    found = {name: library.with_name(name) for name in LIBRARIES}
+    found = {
+        name: path if path.exists() else path.with_name(f"{name}.elsewhere") for name, path in found.items()
+    }
+    return {name: path for name, path in found.items() if path.exists()}
 
 
 def _try_out(library: Path, scratch: Path, variables: Mapping[str, str]) -> None:
@@ -127,11 +155,19 @@ def _try_out(library: Path, scratch: Path, variables: Mapping[str, str]) -> None
     write_atomic(folder / "rules", b"!shim\0-/usr/\0")
     seen = {**variables, "MLRUN_OBSERVE": str(folder), "LD_PRELOAD": f"./{short}"}
     seen.pop("BASH_ENV", None)
-    _do(["/bin/sh", "-c", ": > opened"], scratch, seen, silent=True)
-    if not any(event.path.endswith("/opened") for event in read(folder)):
+    try:
+        _do(["/bin/sh", "-c", ": > opened"], scratch, seen, silent=True)
+        found = [event.path for event in read(folder)]
+    finally:
+        _remove_trial(scratch)
+    if not any(path.endswith("/opened") for path in found):
         raise MlrunError("a program that loaded the shim was not seen", code="shim-blind")
+
+
+def _remove_trial(scratch: Path) -> None:
+    folder = scratch / "trial"
     for path in (*folder.iterdir(), scratch / "opened"):
-        path.unlink()
+        path.unlink(missing_ok=True)
     folder.rmdir()
 
 

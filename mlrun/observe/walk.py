@@ -15,7 +15,7 @@ _PASSED = frozenset((".git", ".hg", "__pycache__", "node_modules", ".venv", "ven
 
 
 def changed(root: Path, *, since: int) -> tuple[str, ...]:
-    """Regular files below a folder whose content, name or mode has changed since (ns since 1970, by their own clock)."""
+    """Regular files below a folder that were made or changed since (ns since 1970, by their own clock)."""
     found: list[str] = []
     folders, looked_at = [os.path.realpath(root)], 0
     while folders and looked_at < _AT_MOST:

@@ -95,8 +95,8 @@ def _lay_out(watch: Watch) -> None:
     library = watch.shim
     if watch.mounts is not None:
         library = str(watch.folder / "shim.so")
-        if watch.shim:
-            shutil.copyfile(watch.shim, library)
+        for name, path in building.for_containers(Path(watch.shim)).items() if watch.shim else ():
+            shutil.copyfile(path, watch.folder / name)
     elif watch.link is not None:
         watch.link.symlink_to(watch.shim)
         library = str(watch.link)
@@ -181,7 +181,7 @@ def variables(watch: Watch, seen: Mapping[str, str]) -> dict[str, str | None]:
         return {}
     settings: dict[str, str | None] = {"MLRUN_OBSERVE": str(watch.folder)}
     if watch.mounts is not None:  # which of the two works is seen in the container
-        return settings | {"MLRUN_OBSERVESHIM": "1" if watch.how == SHIM else ""}
+        return settings | {"MLRUN_OBSERVE_SHIM": "1" if watch.how == SHIM else ""}
     if watch.how == PYTHON:
         hook = str(watch.folder / "hook")
         before = seen.get("PYTHONPATH")

@@ -19,7 +19,8 @@ SHIM, STRACE, PYTHON, OFF = "shim", "strace", "python-only", "off"
 
 @value
 class Watch:
-    """`how` is what the record will tell; `since` is when it began, by the clock that files are stamped with, ns since 1970.
+    """`how` is what the record will tell; `since` is when it began, ns since 1970 by the clock that
+    files are stamped with.
 
     `mounts` are folders of a container and what they are here; None for a program that runs here.
     """
