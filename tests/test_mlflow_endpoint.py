@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from mlrun.model import Environment, Metric, Package
+from mlrun.model import Digest, Environment, Metric, Package
 from mlrun.tracking import metrics
 from mlrun.tracking import mlflow as tracking
 from mlrun.tracking.mlflow.values import RunIdentity
@@ -126,7 +126,7 @@ def client(place: Place) -> Client:
         (("numpy", "mlflow"), {}, True),
         (("mlflow_skinny",), {}, True),
         (("numpy",), {}, False),
-        ((), {}, True),
+        ((), {}, False),
         (("mlflow",), {"MLFLOW_TRACKING_URI": "http://example.org"}, False),
         (("mlflow",), {"MLFLOW_TRACKING_URI": ""}, True),
         (("mlflow",), {"DATABRICKS_RUNTIME_VERSION": "15.4"}, False),
@@ -138,6 +138,10 @@ def test_it_is_wanted_where_a_client_is_and_no_server_is_named(
     held = tuple(Package(name=name, version="1") for name in packages)
     environment = Environment(kind="venv", key="blake3:00", packages=held)  # type: ignore[arg-type]
     assert tracking.wanted(environment, variables) is expected
+
+
+def test_where_nobody_knows_what_a_container_holds_it_is_wanted() -> None:
+    assert tracking.wanted(Environment(kind="docker", key=Digest("blake3:00")), {})
 
 
 def test_nothing_is_imported_before_it_is_wanted() -> None:
@@ -697,7 +701,7 @@ def test_there_is_nothing_where_there_was_no_endpoint(tmp_path: Path) -> None:
 def test_a_folder_with_a_hostile_name(hostile_path: Path) -> None:
     with opened(hostile_path) as place:
         run = place.client.post("runs/create")["run"]["info"]
-        assert run["artifact_uri"] == (hostile_path / "artifacts" / MAIN).as_uri()
+        assert run["artifact_uri"] == str(hostile_path / "artifacts" / MAIN)
 
 
 # --- real clients -------------------------------------------------------------------------------------

@@ -38,7 +38,9 @@ def wanted(environment: Environment, variables: Mapping[str, str]) -> bool:
     if any(variables.get(name) for name in _ELSEWHERE):
         return False
     names = {package.name.lower().replace("_", "-") for package in environment.packages}
-    return not names or not names.isdisjoint(_CLIENTS)
+    if not names:
+        return environment.kind in ("docker", "system")
+    return not names.isdisjoint(_CLIENTS)
 
 
 @contextlib.contextmanager
@@ -71,7 +73,8 @@ def serve(
     place = Folder(folder)
     place.prepare()
     ledger = Ledger(place)
-    base = place.artifacts.absolute().as_uri() if shared else "mlflow-artifacts:"
+    # A path, not a URI: clients before 1.0 know no `file:`.
+    base = str(place.artifacts.absolute()) if shared else "mlflow-artifacts:"
     service = Service(ledger, run, base)
     token = variables.get("MLFLOW_TRACKING_TOKEN") or os.urandom(24).hex()
     server = Server(Router(service, Access(token, surroundings.credentials(variables))))

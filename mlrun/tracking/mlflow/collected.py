@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
@@ -15,7 +16,6 @@ from mlrun.tracking.mlflow.values import Dataset, Model, ModelVersion, Reported,
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mlrun.tracking.mlflow.ledger import Point, Row, Tables
     from mlrun.tracking.mlflow.values import Status
@@ -163,6 +163,8 @@ def _local(folder: Folder, uri: str) -> Path | None:
     parts = urlsplit(uri)
     if parts.scheme == "mlflow-artifacts":
         path = folder.artifacts / unquote(parts.path).strip("/")
+    elif uri.startswith("/"):
+        path = Path(uri)
     elif parts.scheme in {"", "file"} and parts.netloc in {"", "localhost"}:
         path = folder.artifacts / unquote(parts.path)
     else:
