@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mlrun.files import RunPaths
-    from mlrun.model import Environment, RunRecord
+    from mlrun.model import Environment, Narrator, RunRecord
     from mlrun.store import Store
     from mlrun.tracking.mlflow.values import Dataset, Model, Reported, Run
 
@@ -42,11 +42,18 @@ def is_wanted(environment: Environment, variables: Mapping[str, str]) -> bool:
 
 @contextlib.contextmanager
 def listening(
-    record: RunRecord, paths: RunPaths, *, variables: Mapping[str, str], host: str | None
+    record: RunRecord,
+    paths: RunPaths,
+    *,
+    variables: Mapping[str, str],
+    host: str | None,
+    directory: Path,
+    narrator: Narrator,
 ) -> Iterator[dict[str, str | None]]:
     """Answer MLflow's clients for the length of a run; yields the variables to set, or (None) to remove.
 
-    `host` is the address at which the program can reach us; None where nobody is to listen.
+    `host` is the address at which the program can reach us; None where nobody is to listen. Where the files
+    in `directory` expect a server at a port of this machine, and nobody is there, we are, and say so.
     """
     if host is None:
         yield {}
@@ -61,14 +68,20 @@ def listening(
         parameters=tuple((each.name, each.value) for each in record.parameters if not each.secret),
     )
     with contextlib.ExitStack() as stack:
+        shared = host == _LOOPBACK
+        also = mlflow.named_ports(directory) if shared else ()
         serving = mlflow.serve(
-            paths.mlflow, run=identity, variables=variables, host=host, shared=host == _LOOPBACK
+            paths.mlflow, run=identity, variables=variables, host=host, shared=shared, also=also
         )
         try:
             endpoint = stack.enter_context(serving)
         except OSError:  # the address is not this machine's: an engine in a virtual machine
             yield {}
             return
+        for port in endpoint.ports[1:]:
+            narrator.say(
+                f"the code expects a tracking server at port {port}, where none is: mlrun answers there"
+            )
         settings: dict[str, str | None] = dict.fromkeys(endpoint.unset)
         yield settings | dict(endpoint.variables)
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from mlrun import (
     data,
+    determinism,
     env,
     files,
+    host,
     observing,
     process,
     project,
@@ -29,7 +31,7 @@ from mlrun import (
 )
 from mlrun.errors import MlrunError
 from mlrun.model import Job, Narrator
-from mlrun.recording import Prepared
+from mlrun.recording import Past, Prepared
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
 from mlrun.value import replace, value
@@ -41,7 +43,17 @@ if TYPE_CHECKING:
 
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
-    from mlrun.model import Caller, Environment, Finding, Outcome, RunRecord, RunRequest, RunSpec, Snapshot
+    from mlrun.model import (
+        Caller,
+        Determinism,
+        Environment,
+        Finding,
+        Outcome,
+        RunRecord,
+        RunRequest,
+        RunSpec,
+        Snapshot,
+    )
 
 
 _LAST_WORDS = 16 * 1024
@@ -106,32 +118,47 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
     store = Store(stage.home, stage.teller)
     kept: set[str] = set()
     with _prepared(request, stage, kept) as prepared:
-        _warn(stage, prepared.findings)
-        stage.teller.fact("source", summary.source_line(prepared.name, prepared.snapshot))
-        record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=store)
-        with store.create(record):
-            try:
-                record, environment = _ready(record, prepared, store, stage)
-                before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
-                watch = _watch(prepared, environment, stage)
-                outcome = _execute(record, prepared, environment, watch, store=store, stage=stage)
-                record = recording.with_outcome(record, outcome, prepared.spec)
-                observed = _observed(record, watch, prepared, store, stage)
-                record, seen = observed.record, observed.findings
-                kept |= observed.kept
-                record, findings = recording.close_record(
-                    record, prepared, outcome, before=before, kept=kept, store=store, caller=stage.caller
-                )
-                told = _told(environment, prepared, stage)
-                record, noticed = reporting.with_reported(record, environment, store, variables=told)
-                record = recording.with_warnings(record, (*noticed, *seen))
-                changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
-                record = recording.with_warnings(record, changed)
-                store.save(record)
-            except BaseException as error:
-                store.save(recording.break_off(record, error))
-                raise
-        _warn(stage, (*findings, *noticed, *seen, *changed))
+        return _recorded(prepared, kept, store, stage)
+
+
+def run_again(past: Past, request: RunRequest, snapshot: Snapshot, stage: Stage, *, run_id: str) -> RunRecord:
+    """Run a source that was put together again, in the environment of the run that it is from; see `run`.
+
+    The checkout stays the caller's to release.
+    """
+    stage.home.prepare()
+    prepared = _understood(request, snapshot, stage, run_id=run_id, past=past)
+    return _recorded(prepared, set(), Store(stage.home, stage.teller), stage)
+
+
+def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) -> RunRecord:
+    """What is prepared, run; `kept` is given the files of its checkout that are in the store by then."""
+    _warn(stage, prepared.findings)
+    stage.teller.fact("source", summary.source_line(prepared.name, prepared.snapshot))
+    record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=store)
+    with store.create(record):
+        try:
+            record, environment = _ready(record, prepared, store, stage)
+            before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
+            watch = _watch(prepared, environment, stage)
+            outcome = _execute(record, prepared, environment, watch, store=store, stage=stage)
+            record = recording.with_outcome(record, outcome, prepared.spec)
+            observed = _observed(record, watch, prepared, store, stage)
+            record, seen = observed.record, observed.findings
+            kept |= observed.kept
+            record, findings = recording.close_record(
+                record, prepared, outcome, before=before, kept=kept, store=store, caller=stage.caller
+            )
+            told = _told(environment, prepared, stage)
+            record, noticed = reporting.with_reported(record, environment, store, variables=told)
+            record = recording.with_warnings(record, (*noticed, *seen))
+            changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
+            record = recording.with_warnings(record, changed)
+            store.save(record)
+        except BaseException as error:
+            store.save(recording.break_off(record, error))
+            raise
+    _warn(stage, (*findings, *noticed, *seen, *changed))
     return record
 
 
@@ -154,22 +181,7 @@ def _prepared(request: RunRequest, stage: Stage, kept: Collection[str] = ()) -> 
     )
     prepared = None
     try:
-        understood = project.read(snapshot.directory)
-        prepared = Prepared(
-            run_id=run_id,
-            request=request,
-            snapshot=snapshot,
-            project=understood,
-            spec=resolve.resolve(understood, request, files=_Files(snapshot.directory, stage, run_id)),
-            asked=env.read(
-                understood.environment,
-                snapshot.directory,
-                manager=request.env_manager,
-                root=snapshot.root,
-                caller=stage.caller,
-                skip_image_build=request.skip_image_build,
-            ),
-        )
+        prepared = _understood(request, snapshot, stage, run_id=run_id)
         yield prepared
     finally:
         # What a program wrote and no output declares would be lost with the checkout.
@@ -177,21 +189,34 @@ def _prepared(request: RunRequest, stage: Stage, kept: Collection[str] = ()) -> 
             source.release(snapshot, cache=stage.cache)
 
 
+def _understood(
+    request: RunRequest, snapshot: Snapshot, stage: Stage, *, run_id: str, past: Past | None = None
+) -> Prepared:
+    """Project and request; of a repetition, the environment is what it was, whatever the project asks."""
+    understood = project.read(snapshot.directory)
+    return Prepared(
+        run_id=run_id,
+        request=request,
+        snapshot=snapshot,
+        project=understood,
+        spec=resolve.resolve(understood, request, files=_Files(snapshot.directory, stage, run_id)),
+        asked=env.read(
+            understood.environment,
+            snapshot.directory,
+            manager=request.env_manager,
+            root=snapshot.root,
+            caller=stage.caller,
+            skip_image_build=request.skip_image_build,
+        ),
+        past=past,
+    )
+
+
 def _ready(
     record: RunRecord, prepared: Prepared, store: Store, stage: Stage
 ) -> tuple[RunRecord, Environment]:
     """With the record open: the environment and the inputs, recorded before the program can change them."""
-    snapshot = prepared.snapshot
-    environment = env.ensure(
-        prepared.asked,
-        directory=snapshot.directory,
-        tree=snapshot.tree,
-        cache=stage.cache,
-        caller=stage.caller,
-        narrator=stage.teller,
-        refresh=prepared.request.refresh_environment,
-        day=_day(prepared, stage),
-    )
+    environment = prepared.past.environment if prepared.past else _environment(prepared, stage)
     for text in environment.adaptations:
         stage.teller.fact("adapted", text)
     stage.teller.fact("environment", summary.environment_line(environment))
@@ -202,9 +227,58 @@ def _ready(
         stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)
     record = recording.with_environment(replace(record, inputs=inputs), environment, store)
+    record = replace(record, determinism=_determinism(prepared, environment, stage))
     record = recording.with_warnings(record, findings)
     store.save(record)
     return record, environment
+
+
+def _environment(prepared: Prepared, stage: Stage) -> Environment:
+    snapshot = prepared.snapshot
+    return env.ensure(
+        prepared.asked,
+        directory=snapshot.directory,
+        tree=snapshot.tree,
+        cache=stage.cache,
+        caller=stage.caller,
+        narrator=stage.teller,
+        refresh=prepared.request.refresh_environment,
+        day=_day(prepared, stage),
+    )
+
+
+def _determinism(prepared: Prepared, environment: Environment, stage: Stage) -> Determinism:
+    """What the run gets so that it can be repeated."""
+    spec, past = prepared.spec, prepared.past
+    contained = environment.kind == "docker"
+    given = _given(prepared, environment, stage)
+    umask = None if contained else process.umask()
+    if past is not None and past.determinism is not None:
+        again = determinism.again(past.determinism, given, declared=dict(spec.variables))
+        return replace(again, umask=again.umask if not contained else None)
+    if not spec.deterministic:
+        return determinism.switched_off(given, umask=umask)
+    try:
+        committed = source.committed(prepared.snapshot, caller=stage.caller)
+    except MlrunError:
+        committed = None
+    wanted = determinism.defaults(
+        committed=committed,
+        threads=determinism.threads_of(host.cores(), cpus=spec.resources.cpus),
+        locale=host.utf8_locale(),
+        contained=contained,
+    )
+    return determinism.chosen(wanted, given, declared=dict(spec.variables), umask=umask)
+
+
+def _given(prepared: Prepared, environment: Environment, stage: Stage) -> dict[str, str]:
+    """The variables that others give the program: the caller, the environment, the project."""
+    given = {**_told(environment, prepared, stage), **dict(environment.variables)}
+    container = prepared.asked.container
+    for name, text in container.variables if container else ():
+        if text is not None or name in stage.caller.variables:
+            given[name] = stage.caller.variables.get(name, "") if text is None else text
+    return given | dict(prepared.spec.variables)
 
 
 def _day(prepared: Prepared, stage: Stage) -> env.Day:
@@ -248,9 +322,19 @@ def _execute(
     if reporting.is_wanted(environment, told):
         host = env.address_of_ours(environment, stage.caller, arguments)
     steps = standin.variables(stage.cache, environment, job.variables) if host else {}
-    with reporting.listening(record, paths, variables=told, host=host) as settings:
-        settings = {**settings, **steps, **observing.variables(watch, job.variables)}
-        job = replace(job, variables=_changed(job.variables, settings))
+    listening = reporting.listening(
+        record,
+        paths,
+        variables=told,
+        host=host,
+        directory=prepared.snapshot.directory,
+        narrator=stage.teller,
+    )
+    with listening as settings:
+        settings = {**_pinned(record, job.variables), **settings, **steps}
+        settings |= observing.variables(watch, job.variables)
+        umask = record.determinism.umask if record.determinism else None
+        job = replace(job, variables=_changed(job.variables, settings), umask=umask)
         visit = _visit(prepared, paths, stage, settings)
         try:
             outcome = process.run(
@@ -263,6 +347,11 @@ def _execute(
             env.leave(environment, visit)
     stage.teller.output_ends()
     return env.amended(environment, visit, outcome)
+
+
+def _pinned(record: RunRecord, given: Mapping[str, str]) -> Mapping[str, str | None]:
+    """What is set so that the run can be repeated; None takes a variable away."""
+    return determinism.settings(record.determinism, given) if record.determinism else {}
 
 
 def _told(environment: Environment, prepared: Prepared, stage: Stage) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 
 import pytest
@@ -105,3 +106,20 @@ def test_a_workflow_of_mlflow_runs_its_steps_without_conda(shell: Shell) -> None
     ]
     assert (step["status"], step["metrics"]) == ("finished", {"size": 3})
     assert shell.show(step["id"])["parents"] == {"nested": record["id"]}
+
+
+@pytest.mark.slow
+def test_a_server_that_the_code_names_and_nobody_runs_is_answered_for(shell: Shell) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    script = (shell.cwd / "train.py").read_text()
+    (shell.cwd / "train.py").write_text(
+        script.replace(
+            "mlflow.set_exp", f"mlflow.set_tracking_uri('http://localhost:{port}')\nmlflow.set_exp"
+        )
+    )
+    done = shell.mlrun("run", ".", "--name", "outer")
+    assert done.returncode == 0, done.stderr
+    assert f"a tracking server at port {port}" in done.stderr
+    assert shell.show("outer")["metrics"]["loss"]["count"] == 3
