@@ -27,13 +27,14 @@ if TYPE_CHECKING:
     from mlrun.model import Digest, EnvironmentFacts, EnvironmentRequest, Image, Narrator, Outcome
 
 _OBSERVED = (
-    'if [ -n "${MLRUN_OBSERVE:-}" ]; then mlrun_shim=; if [ -n "$MLRUN_OBSERVE_SHIM" ]; then '
-    'for each in shim shim-dl; do [ -n "$mlrun_shim" ] || [ -n "$('
-    'LD_PRELOAD=$MLRUN_OBSERVE/$each.so sh -c : 2>&1)" ] || mlrun_shim=$each; done; fi; '
-    'if [ -n "$mlrun_shim" ]; then [ $mlrun_shim = shim ] || mv "$MLRUN_OBSERVE/$mlrun_shim.so" '
-    '"$MLRUN_OBSERVE/shim.so"; export LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}$MLRUN_OBSERVE/shim.so"; '
+    'if [ -n "${MLRUN_OBSERVE:-}" ]; then '
+    'tried() { command -v "$1" >/dev/null 2>&1 || return 0; [ -z "$(LD_PRELOAD=$shim "$@" 2>&1)" ]; }; '
+    'loads() { shim=$MLRUN_OBSERVE/$1; tried sh -c : && tried bash -c : && tried python3 -ISc ""; }; '
+    'if [ -z "$MLRUN_OBSERVE_SHIM" ]; then false; elif loads shim.so; then true; '
+    'elif loads shim-dl.so; then mv "$shim" "$MLRUN_OBSERVE/shim.so"; else false; fi; '
+    'if [ $? = 0 ]; then export LD_PRELOAD="${LD_PRELOAD:+$LD_PRELOAD:}$MLRUN_OBSERVE/shim.so"; '
     'else export PYTHONPATH="$MLRUN_OBSERVE/hook${PYTHONPATH:+:$PYTHONPATH}"; '
-    ': > "$MLRUN_OBSERVE/python-only"; fi; unset MLRUN_OBSERVE_SHIM mlrun_shim each; fi; '
+    ': > "$MLRUN_OBSERVE/python-only"; fi; fi; unset MLRUN_OBSERVE_SHIM shim; '
 )
 """Load the shim that tells which files are opened (`observing`), if the image's own programs can: a static
 shell does not even try, and says nothing of a library that the others would miss."""
