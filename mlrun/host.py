@@ -33,6 +33,29 @@ def describe(*, root: str = "/") -> HostFacts:
     )
 
 
+def cores() -> int | None:
+    """How many cores we may use at once, of this machine."""
+    return _cores("/")
+
+
+def utf8_locale() -> str | None:
+    """The C locale in UTF-8, where there is one: built into glibc from 2.35 on and into musl, else a folder.
+
+    (https://sourceware.org/glibc/wiki/Proposals/C.UTF-8)
+    """
+    if sys.platform != "linux":
+        return None
+    try:
+        library, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
+    except (ValueError, OSError):
+        return "C.UTF-8"
+    parts = version.split(".")
+    if library == "glibc" and [int(part) for part in parts[:2] if part.isdigit()] >= [2, 35]:
+        return "C.UTF-8"
+    there = any(os.path.isdir(f"/usr/lib/locale/{name}") for name in ("C.utf8", "C.UTF-8"))
+    return "C.UTF-8" if there else None
+
+
 def user(variables: Mapping[str, str]) -> str | None:
     """Who runs it: what the variables say, else what the system knows the user id as."""
     for name in ("LOGNAME", "USER"):

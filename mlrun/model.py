@@ -98,8 +98,19 @@ class Resources:
 
 
 @value
+class Tolerance:
+    """By how much a number may differ: `atol`, or `rtol` times the larger of the two (`math.isclose`)."""
+
+    rtol: float = 0.0
+    atol: float = 0.0
+
+
+@value
 class EntryPoint:
-    """One thing that the project can do. `timeout` is in seconds."""
+    """One thing that the project can do. `timeout` is in seconds.
+
+    `deterministic` and `tolerance` are as in `Project`, None where the entry point does not say.
+    """
 
     name: str
     command: str
@@ -111,6 +122,8 @@ class EntryPoint:
     resources: Resources = field(default_factory=Resources)
     needs: tuple[str, ...] = ()
     cache: bool = False
+    deterministic: bool | None = None
+    tolerance: Tolerance | None = None
     place: Place | None = None
 
 
@@ -142,7 +155,8 @@ class Project:
     """The understood project file; `file` is its name, None where there is none.
 
     `broken` are the entry points that cannot run, each with the error that says why. `observe` is as in
-    `RunRequest`, None where the project does not say.
+    `RunRequest`, None where the project does not say. `deterministic` says whether runs get what makes them
+    repeatable; `tolerance` by how much the numbers of a repetition may differ.
     """
 
     name: str | None = None
@@ -152,6 +166,8 @@ class Project:
     findings: tuple[Finding, ...] = ()
     broken: tuple[tuple[str, Finding], ...] = ()
     observe: str | None = None
+    deterministic: bool | None = None
+    tolerance: Tolerance | None = None
 
 
 # --- the request, and the code that will run ----------------------------------------------------------
@@ -202,7 +218,8 @@ class Snapshot:
     tree id of what is really there below `root`. `patch` (bytes of `git diff --binary`) and `untracked`
     (paths relative to `root`) say how it differs from `commit`; where there is no commit, every file is
     untracked. `url` has its credentials removed. `temporary` is true for a checkout of ours; `origin` is
-    then the user's directory that was checked out, if it was one.
+    then the user's directory that was checked out, if it was one. `committed` is when the commit was made,
+    in seconds since 1970, where that was learnt on the way.
     """
 
     kind: Literal["git", "directory"]
@@ -219,6 +236,7 @@ class Snapshot:
     temporary: bool = False
     findings: tuple[Finding, ...] = ()
     origin: Path | None = None
+    committed: int | None = None
 
     @property
     def directory(self) -> Path:
@@ -260,6 +278,8 @@ class RunSpec:
     timeout: float | None = None
     resources: Resources = field(default_factory=Resources)
     findings: tuple[Finding, ...] = ()
+    deterministic: bool = True
+    tolerance: Tolerance = field(default_factory=Tolerance)
 
 
 @value
@@ -320,13 +340,17 @@ class Environment:
 
 @value
 class Job:
-    """All that a child process is. `variables` is its whole environment; `timeout` is in seconds."""
+    """All that a child process is. `variables` is its whole environment; `timeout` is in seconds.
+
+    `umask` is the mask of the files that it makes, None for ours.
+    """
 
     argv: tuple[str, ...]
     cwd: Path
     variables: Mapping[str, str]
     log: Path
     timeout: float | None = None
+    umask: int | None = None
 
 
 @value
@@ -468,6 +492,20 @@ class HostFacts:
 
 
 @value
+class Determinism:
+    """What a run got so that it can be repeated: `variables` that mlrun set, and the mask of new files.
+
+    `found` are variables of the same kind that the caller, the environment or the project set. Where it is
+    not `on`, nothing was set.
+    """
+
+    on: bool = True
+    variables: tuple[tuple[str, str], ...] = ()
+    found: tuple[tuple[str, str], ...] = ()
+    umask: int | None = None
+
+
+@value
 class CiFacts:
     """Which CI system ran this, and where to look."""
 
@@ -523,6 +561,7 @@ class RunRecord:
     parents: tuple[tuple[str, str], ...] = ()
     warnings: tuple[str, ...] = ()
     observed: str | None = None
+    determinism: Determinism | None = None
 
 
 @value

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         BoundParameter,
         Caller,
         DataSpec,
+        Determinism,
         Environment,
         Metric,
         Outcome,
@@ -61,6 +62,18 @@ _ENDED_FROM_OUTSIDE = frozenset({"SIGINT", "SIGTERM", "SIGKILL", "SIGHUP", "SIGQ
 
 
 @value
+class Past:
+    """What a repetition takes from the run that it repeats, rather than asking anew.
+
+    `environment` is that of the run, found or built again from its lock; `determinism` what it had set.
+    """
+
+    run_id: str
+    environment: Environment
+    determinism: Determinism | None = None
+
+
+@value
 class Prepared:
     """All that is known before anything is built or run."""
 
@@ -70,6 +83,7 @@ class Prepared:
     project: Project
     spec: RunSpec
     asked: Asked
+    past: Past | None = None
 
     @property
     def name(self) -> str:
@@ -112,6 +126,9 @@ def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) 
     request, snapshot, spec = prepared.request, prepared.snapshot, prepared.spec
     parent = caller.variables.get("MLRUN_RUN_ID")
     ci = host.ci(caller.variables)
+    parents = (("pipeline", parent),) if parent else ()
+    if prepared.past is not None:
+        parents = (*parents, ("reproduces", prepared.past.run_id))
     return RunRecord(
         id=prepared.run_id,
         name=request.name or name,
@@ -135,7 +152,7 @@ def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) 
         host=host.describe(),
         ci=ci,
         trigger="run" if parent else "ci" if ci else "cli",
-        parents=(("pipeline", parent),) if parent else (),
+        parents=parents,
         warnings=tuple(finding.message for finding in prepared.findings),
     )
 

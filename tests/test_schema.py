@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from mlrun import yamlfile
 from mlrun.errors import ProjectError
-from mlrun.project import PROJECT_KEYS, entry_points, environment, examine, parameters, read
+from mlrun.project import PROJECT_KEYS, entry_points, environment, examine, parameters, read, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,6 +75,7 @@ def test_the_schema_names_the_keys_that_the_reader_knows() -> None:
         "parameter": DEFINITIONS["parameter"]["anyOf"][1],
         "data": DEFINITIONS["paths"]["items"]["anyOf"][1],
         "resources": DEFINITIONS["resources"],
+        "repro": DEFINITIONS["repro"],
     }
     in_reader = {
         "project": PROJECT_KEYS,
@@ -84,6 +85,7 @@ def test_the_schema_names_the_keys_that_the_reader_knows() -> None:
         "parameter": parameters.PARAMETER_KEYS,
         "data": entry_points.DATA_KEYS,
         "resources": entry_points.RESOURCE_KEYS,
+        "repro": values.REPRO_KEYS,
     }
     assert {where: set(node["properties"]) for where, node in in_schema.items()} == {
         where: set(keys) for where, keys in in_reader.items()

@@ -263,6 +263,7 @@ def test_a_clean_repository_is_pinned_to_its_commit(take: Take, repo: Path) -> N
         tree=git(repo, "rev-parse", "HEAD^{tree}"),
         commit=git(repo, "rev-parse", "HEAD"),
         branch="main",
+        committed=int(git(repo, "show", "-s", "--format=%ct")),
     )
     assert take(repo) == take(f"file://{repo}") == take(f"'{repo}'")
 

@@ -18,6 +18,7 @@ from mlrun.model import (
     BoundParameter,
     CiFacts,
     CommandFacts,
+    Determinism,
     Digest,
     EnvironmentFacts,
     Failure,
@@ -120,6 +121,9 @@ FULL = RunRecord(
     parents=(("pipeline", "0" * 32),),
     warnings=("`gone.csv` has no digest",),
     observed="shim",
+    determinism=Determinism(
+        variables=(("PYTHONHASHSEED", "0"), ("TZ", "UTC")), found=(("MKL_CBWR", "AVX2"),), umask=0o022
+    ),
 )
 
 
@@ -138,6 +142,14 @@ def test_a_record_is_written_as_the_golden_file() -> None:
 
 def test_the_golden_file_is_read_back_whole() -> None:
     assert decoded(GOLDEN.read_bytes()) == FULL
+
+
+def test_the_digest_in_a_record_is_of_all_the_rest() -> None:
+    assert codec.is_unedited(GOLDEN.read_bytes()) is True
+    assert codec.is_unedited(changed(exit_code=0, mood="sunny")) is False
+    assert codec.is_unedited(changed(digest=None)) is None
+    odd = replace(FULL, target=b"caf\xe9".decode("utf-8", "surrogateescape"))
+    assert codec.is_unedited(codec.encode(odd)) is True
 
 
 def test_a_secret_is_masked_whatever_was_handed_over() -> None:

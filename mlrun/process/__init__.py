@@ -8,6 +8,7 @@ directory for a moment, and signals are delivered there only.
 
 from mlrun.process.entry import attend, become
 from mlrun.process.program import run
+from mlrun.process.spawn import umask
 from mlrun.process.tool import Captured, capture, capture_all
 
-__all__ = ["Captured", "attend", "become", "capture", "capture_all", "run"]
+__all__ = ["Captured", "attend", "become", "capture", "capture_all", "run", "umask"]

@@ -90,7 +90,7 @@ class _Program:
 
     def __init__(self, job: Job, signals: Signals, lines: Lines) -> None:
         self._started = time.monotonic()
-        self.pid = spawn(job.argv, variables=job.variables, cwd=job.cwd, streams=lines.ends)
+        self.pid = spawn(job.argv, variables=job.variables, cwd=job.cwd, streams=lines.ends, umask=job.umask)
         lines.started()
         self._signals = signals
         self._lines = lines

@@ -30,10 +30,12 @@ def spawn(
     cwd: Path | None,
     streams: tuple[int | str, int | str, int | str],
     session: bool = True,
+    umask: int | None = None,
 ) -> int:
     """Start a program and return its process id, which names its group and its session too.
 
-    Without a `session` of its own it stays in ours, and in our process group.
+    Without a `session` of its own it stays in ours, and in our process group. `umask` is the mask of the
+    files that it makes, None for ours.
 
     `streams` become its standard input, output and error: a descriptor of ours, or the path of a device to
     open. The first terminal opened so becomes its controlling one on Linux; on macOS it may get none, and
@@ -45,7 +47,7 @@ def spawn(
             actions.append((os.POSIX_SPAWN_OPEN, number, given, os.O_RDWR, 0))
         elif given != number:
             actions.append((os.POSIX_SPAWN_DUP2, given, number))
-    with inside(cwd), refusals_told(argv[0]):
+    with inside(cwd), masked(umask), refusals_told(argv[0]):
         return os.posix_spawn(
             find_program(argv[0], variables),
             tuple(argv),
@@ -92,6 +94,26 @@ def inside(directory: Path | None) -> Iterator[None]:
         os.fchdir(here)
         os.close(here)
         os.close(there)
+
+
+@contextlib.contextmanager
+def masked(umask: int | None) -> Iterator[None]:
+    """Have a mask for as long as a spawn takes: `posix_spawn` itself cannot set it."""
+    if umask is None:
+        yield
+        return
+    ours = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(ours)
+
+
+def umask() -> int:
+    """Our own mask, which can only be read by setting it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
 
 
 def find_program(command: str, variables: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from mlrun.model import Finding, Place, Project
 from mlrun.project.entry_points import read_entry_points
 from mlrun.project.environment import ENVIRONMENT_KEYS, names_no_file, read_environment
 from mlrun.project.notes import Notes, by_place, what
-from mlrun.project.values import check_keys, key_place, respelled, seconds
+from mlrun.project.values import check_keys, key_place, optional, respelled, seconds, switch, tolerance
 from mlrun.value import positional_value, replace
 from mlrun.yamlfile import MapNode, Scalar, is_null
 
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 __all__ = ["FILE_NAME", "PROJECT_KEYS", "examine", "read", "seconds"]
 
 FILE_NAME = "MLproject"
-PROJECT_KEYS = ("name", *ENVIRONMENT_KEYS, "databricks_spark_job", "entry_points", "observe")
+PROJECT_KEYS = (
+    "name", *ENVIRONMENT_KEYS, "databricks_spark_job", "entry_points", "observe", "deterministic", "repro",
+)  # fmt: skip
 OBSERVE_WORDS = ("auto", "shim", "strace", "python")
 
 
@@ -101,6 +103,8 @@ def _read(directory: Path) -> _Reading:
         file=file,
         environment=read_environment(root, directory, notes),
         observe=_observe(root.get("observe"), notes),
+        deterministic=optional(root.get("deterministic"), switch("deterministic"), notes),
+        tolerance=tolerance(root.get("repro"), notes),
     )
     return _with_entry_points(project, root, notes)
 

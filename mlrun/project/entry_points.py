@@ -20,6 +20,7 @@ from mlrun.project.values import (
     text,
     texts,
     timeout,
+    tolerance,
     unquoted_placeholder,
     written,
 )
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_KEYS = (
     "parameters", "command", "inputs", "outputs", "env", "timeout", "resources", "needs", "cache",
+    "deterministic", "repro",
 )  # fmt: skip
 DATA_KEYS = ("path", "kind")
 DATA_KINDS = ("file", "data", "model", "metrics", "figure")
@@ -73,6 +75,8 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
         resources=_resources(node.get("resources"), notes),
         needs=texts(node.get("needs"), "needs", notes),
         cache=optional(node.get("cache"), switch("cache"), notes) or False,
+        deterministic=optional(node.get("deterministic"), switch("deterministic"), notes),
+        tolerance=tolerance(node.get("repro"), notes),
     )
     return filled, notes
 

@@ -7,6 +7,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, TypeVar
 
 from mlrun import yamlfile
+from mlrun.model import Tolerance
 from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ _DURATION = re.compile(
     re.ASCII,
 )
 _UNIT_SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
+REPRO_KEYS = ("rtol", "atol")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>b|[kmgt](?:b|ib?))?", re.ASCII)
 
 
@@ -119,6 +121,32 @@ def number(key: str) -> Callable[[Node, Notes], float | None]:
         found = finite(as_text(node))
         if found is None:
             notes.expected(f"`{key}` must be a number", node, code="bad-constraint")
+        return found
+
+    return convert
+
+
+def tolerance(node: Node | None, notes: Notes) -> Tolerance | None:
+    """`repro`: by how much the numbers of a repetition may differ; None where nothing is said."""
+    if node is None or is_null(node):
+        return None
+    if not isinstance(node, MapNode):
+        hint = "`repro: {rtol: 1e-6, atol: 0}`"
+        notes.expected("`repro` must be a mapping", node, code="bad-repro", hint=hint)
+        return None
+    check_keys(node, REPRO_KEYS, "`repro`", notes, strict=True)
+    return Tolerance(
+        rtol=optional(node.get("rtol"), _not_negative("rtol"), notes) or 0.0,
+        atol=optional(node.get("atol"), _not_negative("atol"), notes) or 0.0,
+    )
+
+
+def _not_negative(key: str) -> Callable[[Node, Notes], float | None]:
+    def convert(node: Node, notes: Notes) -> float | None:
+        found = finite(written(node))
+        if found is None or found < 0:
+            notes.expected(f"`{key}` must be a number, zero or more", node, code="bad-repro")
+            return None
         return found
 
     return convert

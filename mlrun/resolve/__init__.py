@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import ParameterError, ProjectError
-from mlrun.model import EntryPoint, Finding, RunSpec
+from mlrun.model import EntryPoint, Finding, RunSpec, Tolerance
 from mlrun.resolve.bash import read
 from mlrun.resolve.parameters import Locator as Locator
 from mlrun.resolve.parameters import bind, near_miss, printable
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mlrun.model import BoundParameter, DataSpec, Place, Project, RunRequest
+
+Said = TypeVar("Said")
 
 _LONGEST_ARGUMENT = 128 * 1024 - 1  # Linux, MAX_ARG_STRLEN
 
@@ -54,7 +56,14 @@ def resolve(project: Project, request: RunRequest, *, files: Locator) -> RunSpec
             *(_outside(spec) for spec in outputs if _leaves(spec.path)),
             *_not_acted_on(entry_point),
         ),
+        deterministic=_first(entry_point.deterministic, project.deterministic, True),
+        tolerance=_first(entry_point.tolerance, project.tolerance, Tolerance()),
     )
+
+
+def _first(own: Said | None, of_project: Said | None, otherwise: Said) -> Said:
+    """What an entry point says, else what its project says, else what nobody needs to say."""
+    return own if own is not None else of_project if of_project is not None else otherwise
 
 
 # --- the entry point ----------------------------------------------------------------------------------

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Target",
     "changed_files",
+    "committed",
     "committed_at",
     "collect_garbage",
     "parse_target",
@@ -91,10 +92,16 @@ def committed_at(snapshot: Snapshot, *, caller: Caller) -> str | None:
 
     Raises SourceError where git cannot tell.
     """
-    if snapshot.commit is None:
-        return None
+    seconds = committed(snapshot, caller=caller)
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def committed(snapshot: Snapshot, *, caller: Caller) -> int | None:
+    """The same in seconds since 1970."""
+    if snapshot.commit is None or snapshot.committed is not None:
+        return snapshot.committed
     said = local_git(snapshot.root, caller.variables).read("show", "-s", "--format=%ct", snapshot.commit)
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(int(said.text)))
+    return int(said.text)
 
 
 def changed_files(snapshot: Snapshot, *, caller: Caller) -> tuple[str, ...]:

@@ -104,6 +104,7 @@ class _Facts:
 
     commit: str
     tree: str
+    committed: int
     url: str | None
     tracked: bool
     stamp: list[int]
@@ -159,6 +160,7 @@ def _pin_repository(
         patch=patch or None,
         untracked=status.untracked if status.commit else _all_files(git, status),
         findings=tuple(findings),
+        committed=facts.committed if facts else None,
     )
     return Pinned(snapshot=snapshot, objects=(objects, place / "objects"))
 
@@ -227,12 +229,13 @@ def _facts(git: Git, place: Path, commit: str | None, subdirectory: str) -> _Fac
         facts = _Facts(**json.loads((place / "facts.json").read_bytes()))
         if (facts.commit, facts.stamp) == (commit, stamp):
             return facts
-    tree = git.read("rev-parse", "--verify", f"{commit}^{{tree}}").text
+    tree, committed = git.read("show", "-s", "--no-show-signature", "--format=%T %ct", commit).text.split()
     url = git.ask("config", "--get", "remote.origin.url").text
     inside = f"{commit}:{subdirectory}"
     facts = _Facts(
         commit=commit,
         tree=tree,
+        committed=int(committed),
         url=without_credentials(url) or None,
         tracked=not subdirectory or git.ask("rev-parse", "--quiet", "--verify", inside).exit_code == 0,
         stamp=stamp,

@@ -13,12 +13,14 @@ import math
 import re
 from typing import TYPE_CHECKING, cast, get_args
 
+from mlrun import digest
 from mlrun.errors import StoreError
 from mlrun.model import (
     Artifact,
     BoundParameter,
     CiFacts,
     CommandFacts,
+    Determinism,
     Digest,
     EnvironmentFacts,
     Failure,
@@ -56,7 +58,26 @@ Json = dict[str, object]
 def encode(record: RunRecord) -> bytes:
     """The bytes of `record.json`."""
     # `backslashreplace` writes a lone surrogate as `\udc80`, which is just how JSON escapes it.
-    return (_laid_out(to_json(record)) + "\n").encode("utf-8", "backslashreplace")
+    return (_laid_out(sealed(to_json(record))) + "\n").encode("utf-8", "backslashreplace")
+
+
+def sealed(content: Json) -> Json:
+    """A record's JSON with the digest of all the rest at its end, by which a later change is noticed."""
+    rest = {name: value for name, value in content.items() if name != "digest"}
+    return rest | {"digest": digest.of_value(rest)}
+
+
+def is_unedited(data: bytes) -> bool | None:
+    """Whether the bytes of a `record.json` are what was written; None where they bear no digest.
+
+    How they are laid out does not matter. Raises ValueError for what is no JSON object.
+    """
+    content = json.loads(data.decode("utf-8"))
+    if not isinstance(content, dict):
+        raise _NotARecordError("it must be an object")
+    if content.get("digest") is None:
+        return None
+    return sealed(content)["digest"] == content["digest"]
 
 
 def dumps(record: RunRecord) -> str:
@@ -132,6 +153,7 @@ def to_json(record: RunRecord) -> Json:
         "parameters": {parameter.name: _parameter_to_json(parameter) for parameter in record.parameters},
         "environment": _environment_to_json(record.environment) if record.environment else None,
         "env_vars": dict(record.env_vars),
+        "determinism": _determinism_to_json(record.determinism) if record.determinism else None,
         "inputs": [_artifact_to_json(artifact) for artifact in record.inputs],
         "outputs": [_artifact_to_json(artifact) for artifact in record.outputs],
         "metrics": {metric.name: _metric_to_json(metric) for metric in record.metrics},
@@ -233,6 +255,15 @@ def _artifact_to_json(artifact: Artifact) -> Json:
         "declared": artifact.declared,
         "stored": artifact.stored,
         "parameter": artifact.parameter,
+    }
+
+
+def _determinism_to_json(determinism: Determinism) -> Json:
+    return {
+        "on": determinism.on,
+        "variables": dict(determinism.variables),
+        "found": dict(determinism.found),
+        "umask": None if determinism.umask is None else f"{determinism.umask:03o}",
     }
 
 
@@ -447,6 +478,7 @@ def _record(fields: _Fields) -> RunRecord:
         parents=fields.pairs("parents"),
         warnings=fields.texts("warnings"),
         observed=fields.maybe_text("observed"),
+        determinism=_determinism(fields.part("determinism")),
     )
 
 
@@ -553,6 +585,20 @@ def _artifact(fields: _Fields) -> Artifact:
         declared=fields.flag("declared", default=True),
         stored=fields.flag("stored"),
         parameter=fields.maybe_text("parameter"),
+    )
+
+
+def _determinism(fields: _Fields | None) -> Determinism | None:
+    if fields is None:
+        return None
+    umask = fields.maybe_text("umask")
+    if umask is not None and not re.fullmatch(r"[0-7]{3,4}", umask):
+        raise _NotARecordError("`determinism.umask` must be an octal number of three digits")
+    return Determinism(
+        on=fields.flag("on", default=True),
+        variables=fields.pairs("variables"),
+        found=fields.pairs("found"),
+        umask=None if umask is None else int(umask, 8),
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlrun.views import words
 
 if TYPE_CHECKING:
-    from mlrun.model import Artifact, EnvironmentFacts, RunRecord, SourceFacts
+    from mlrun.model import Artifact, Determinism, EnvironmentFacts, RunRecord, SourceFacts
 
 Lines = list[tuple[str, str]]
 """Labels and texts; an empty label goes on with the one before, a pair of empty texts is a blank line."""
@@ -40,6 +40,7 @@ def _details(record: RunRecord) -> Lines:
         lines += _listed("command", record.command.text.rstrip("\n").split("\n"))
     if record.environment:
         lines += _listed("environment", environment(record.environment))
+    lines += _listed("determinism", determinism(record.determinism), empty=None)
     lines += _listed("outputs", [artifact(item) for item in record.outputs], empty=None)
     if record.tags:
         lines += _listed("tags", [f"{name} = {value}" for name, value in record.tags])
@@ -143,6 +144,19 @@ def environment(facts: EnvironmentFacts) -> list[str]:
     lines += [f"adapted: {text}" for text in facts.adaptations]
     if facts.lock:
         lines.append(f"lock {facts.lock_kind} {words.short(facts.lock)}")
+    return lines
+
+
+def determinism(facts: Determinism | None) -> list[str]:
+    """What was set so that the run can be repeated, and what of the kind was there already."""
+    if facts is None:
+        return []
+    lines = [] if facts.on else ["off"]
+    pairs = [f"{name}={text}" for name, text in facts.variables]
+    pairs += [] if facts.umask is None or not facts.on else [f"umask {facts.umask:03o}"]
+    lines += [", ".join(pairs)] if pairs else []
+    if facts.found:
+        lines.append(f"found: {', '.join(f'{name}={text}' for name, text in facts.found)}")
     return lines
 
 
