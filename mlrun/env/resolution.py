@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -11,17 +12,26 @@ from urllib.parse import quote
 
 from mlrun import digest
 from mlrun.env.compiling import Compiled, Source, Wanted, compile_with_uv, with_indexes
-from mlrun.env.lock import day_of, read_lock, with_day, without_notes, without_wheels
+from mlrun.env.lock import (
+    canonical,
+    day_of,
+    read_lock,
+    versions_in,
+    with_day,
+    without_notes,
+    without_wheels,
+)
 from mlrun.env.mending import mended
 from mlrun.env.values import stays_editable, will_be_removed
 from mlrun.errors import EnvironmentBuildError
-from mlrun.value import positional_value, value
+from mlrun.value import positional_value, replace, value
 
 if TYPE_CHECKING:
     from mlrun.env.interpreters import Interpreter
     from mlrun.env.lock import Folder, Lock
     from mlrun.env.uv import Uv
     from mlrun.env.values import Asked, LocalProject, Site
+    from mlrun.model import Place
 
 _NOT_SOURCE = shutil.ignore_patterns(
     ".git", ".hg", "__pycache__", ".venv", "venv", "mlruns", "*.egg-info", ".tox"
@@ -115,12 +125,44 @@ class _Resolution:
         )
         if not wanted.lines and not wanted.sources and not wanted.manifest:
             return Compiled(text=self._empty_lock())
-        compiled, wanted = mended(self._compile, wanted, as_of=self.site.day.as_of, foresee=self.pip)
+        compiled, wanted = self._mended(wanted)
         if self.pip:
             return compiled
         return with_indexes(
             compiled, wanted, tool=self.tool, interpreter=self.interpreter, scratch=self.scratch
         )
+
+    def _mended(self, wanted: Wanted) -> tuple[Compiled, Wanted]:
+        """Resolved, with what published code imports and its list forgot, where that can be."""
+        as_of = self.site.day.as_of
+        compiled, wanted = mended(self._compile, wanted, as_of=as_of, foresee=self.pip)
+        forgotten = self._forgotten(compiled) if as_of else []
+        if forgotten:
+            more = replace(wanted, lines=(*wanted.lines, *(name for name, _ in forgotten)))
+            with contextlib.suppress(EnvironmentBuildError):
+                better, more = mended(self._compile, more, as_of=as_of, foresee=self.pip)
+                said = tuple(f"{name} is added: {place.file} imports it" for name, place in forgotten)
+                known = dict.fromkeys((*compiled.adaptations, *said, *better.adaptations))
+                return replace(better, adaptations=tuple(known)), more
+        return compiled, wanted
+
+    def _forgotten(self, compiled: Compiled) -> list[tuple[str, Place]]:
+        """Well-known packages that the sources import and nothing that is asked has brought along."""
+        asked = self.asked
+        if asked.lock or asked.manifest or asked.local or not asked.requirements:
+            return []
+        from mlrun.env.asking.imports import needed
+        from mlrun.env.asking.inference import top_of
+        from mlrun.env.asking.module_names import holds_known_module
+
+        directory = self.site.directory
+        there = {canonical(name) for name in versions_in(compiled.text)} | {"setuptools", "pip", "wheel"}
+        found = needed(directory, root=top_of(directory)).imported
+        return [
+            (name, place)
+            for name, place in found
+            if canonical(name) not in there and holds_known_module(name)
+        ]
 
     def _compile(self, wanted: Wanted) -> Compiled:
         if self.pip and self.site.day.as_of:

@@ -109,6 +109,8 @@ def request_key(asked: Asked, site: Site) -> Digest:
                 (item.path, item.editable, item.extras, _local_state(site, item)) for item in asked.local
             ],
             "tree": site.tree if _names_local_source(asked, site) else None,
+            # What published code imports may be added to its list.
+            "imports": as_of and (site.tree, _digest_of(site.directory / "MLproject")),
             "settings": fingerprint(site.caller),
         }
     )
