@@ -121,14 +121,28 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
         return _recorded(prepared, kept, store, stage)
 
 
-def run_again(past: Past, request: RunRequest, snapshot: Snapshot, stage: Stage, *, run_id: str) -> RunRecord:
+def run_again(
+    past: Past,
+    request: RunRequest,
+    snapshot: Snapshot,
+    stage: Stage,
+    *,
+    run_id: str,
+    placed: Collection[str] = (),
+) -> RunRecord:
     """Run a source that was put together again, in the environment of the run that it is from; see `run`.
 
-    The checkout stays the caller's to release.
+    `snapshot` is a checkout called `run_id`, which goes afterwards as any other; `placed` are the files that
+    were put into it besides, relative to its root.
     """
     stage.home.prepare()
-    prepared = _understood(request, snapshot, stage, run_id=run_id, past=past)
-    return _recorded(prepared, set(), Store(stage.home, stage.teller), stage)
+    kept = set(placed)
+    prepared = None
+    try:
+        prepared = _understood(request, snapshot, stage, run_id=run_id, past=past)
+        return _recorded(prepared, kept, Store(stage.home, stage.teller), stage)
+    finally:
+        _release(snapshot, prepared, kept, stage)
 
 
 def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) -> RunRecord:
@@ -184,9 +198,13 @@ def _prepared(request: RunRequest, stage: Stage, kept: Collection[str] = ()) -> 
         prepared = _understood(request, snapshot, stage, run_id=run_id)
         yield prepared
     finally:
-        # What a program wrote and no output declares would be lost with the checkout.
-        if prepared is None or not recording.left_behind(prepared, kept, caller=stage.caller):
-            source.release(snapshot, cache=stage.cache)
+        _release(snapshot, prepared, kept, stage)
+
+
+def _release(snapshot: Snapshot, prepared: Prepared | None, kept: Collection[str], stage: Stage) -> None:
+    """What a program wrote and no output declares would be lost with the checkout."""
+    if prepared is None or not recording.left_behind(prepared, kept, caller=stage.caller):
+        source.release(snapshot, cache=stage.cache)
 
 
 def _understood(

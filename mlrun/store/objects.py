@@ -112,6 +112,10 @@ class Objects:
                 with told(f"write to {destination}"):
                     path.mkdir(exist_ok=True)
 
+    def entries(self, manifest: Digest) -> tuple[Entry, ...]:
+        """What a directory's manifest lists. Raises StoreError: `no-such-object`, `bad-manifest`."""
+        return tuple(_entries(self.read_bytes(manifest), manifest))
+
     # --- one object ---------------------------------------------------------------------------------
 
     def _path(self, its_digest: Digest) -> Path:

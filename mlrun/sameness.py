@@ -1,0 +1,447 @@
+"""Whether two files that differ in bytes say the same: time stamps aside, or but for the last digits.
+
+Nothing of what is compared is loaded by the program that it is for: of a pickle only the instructions are read.
+Where sameness cannot be shown so, the files are different.
+"""
+
+from __future__ import annotations
+
+import bz2
+import io
+import json
+import lzma
+import math
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Literal
+
+from mlrun.model import Tolerance
+from mlrun.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Grade = Literal["identical", "equal", "close", "different"]
+GRADES: tuple[Grade, ...] = ("identical", "equal", "close", "different")
+"""From the best to the worst."""
+
+LARGEST = 512 << 20
+"""Bytes, unpacked, up to which a file is looked into."""
+_DEEPEST = 6  # archives in archives
+_MOST_INSTRUCTIONS = 3_000_000
+EXACT = Tolerance()
+
+
+@value
+class Sameness:
+    """How far two contents are the same; `note` says where they differ, and why that matters or does not."""
+
+    grade: Grade
+    note: str | None = None
+
+
+_IDENTICAL = Sameness(grade="identical")
+
+
+def same(a: bytes, b: bytes, *, tolerance: Tolerance = EXACT, depth: int = 0) -> Sameness:
+    """Compare two contents, by what their first bytes say that they are."""
+    if a == b:
+        return _IDENTICAL
+    if depth < _DEEPEST:
+        for is_one, look in _KINDS:
+            if is_one(a) and is_one(b):
+                try:
+                    return look(a, b, tolerance, depth + 1)
+                except (ValueError, OSError, EOFError, RecursionError, _FailedError, *_BROKEN):
+                    return Sameness(grade="different", note="bytes")
+    return Sameness(grade="different", note=_first_difference(a, b))
+
+
+def numbers(a: float, b: float, tolerance: Tolerance = EXACT) -> Grade:
+    """How far two numbers are the same; NaN is NaN."""
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return "identical"
+    near = math.isclose(a, b, rel_tol=tolerance.rtol, abs_tol=tolerance.atol)
+    return "close" if near and (tolerance.rtol or tolerance.atol) else "different"
+
+
+def worst(grades: list[Grade]) -> Grade:
+    """The worst of some grades; of none, `identical`."""
+    return max(grades, key=GRADES.index, default="identical")
+
+
+class _FailedError(Exception):
+    """It is not what it seemed to be."""
+
+
+_BROKEN = (
+    zlib.error,
+    lzma.LZMAError,
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    struct.error,
+    NotImplementedError,
+)
+
+
+def _first_difference(a: bytes, b: bytes) -> str:
+    length = min(len(a), len(b))
+    low, high = 0, length
+    while low < high:  # the longest common start
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    if not _is_text(a) or not _is_text(b):
+        return f"from byte {low} of {len(a)}"
+    line = a.count(b"\n", 0, low)
+    start = a.rfind(b"\n", 0, low) + 1
+    texts = [it[start:].split(b"\n", 1)[0].decode()[:60] for it in (a, b)]
+    return f"line {line + 1}: `{texts[0]}` and `{texts[1]}`"
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        return "\0" not in data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+
+
+# --- what is packed -----------------------------------------------------------------------------------
+
+
+def _packed(
+    name: str, unpack: Callable[[bytes], bytes]
+) -> Callable[[bytes, bytes, Tolerance, int], Sameness]:
+    """A file packed as a whole."""
+
+    def look(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
+        inner = same(unpack(a), unpack(b), tolerance=tolerance, depth=depth)
+        if inner.grade == "identical":
+            return Sameness(grade="equal", note=f"{name}: only how it is packed, such as its time stamp")
+        return Sameness(grade=inner.grade, note=f"in {name}: {inner.note}")
+
+    return look
+
+
+def _unzlib(bits: int) -> Callable[[bytes], bytes]:
+    def unpack(data: bytes) -> bytes:
+        parts: list[bytes] = []
+        left = LARGEST
+        while data:
+            unpacker = zlib.decompressobj(bits)
+            part = unpacker.decompress(data, left)
+            left -= len(part)
+            if unpacker.unconsumed_tail or not unpacker.eof or left <= 0:
+                raise _FailedError
+            parts.append(part)
+            data = unpacker.unused_data.lstrip(b"\0")
+        return b"".join(parts)
+
+    return unpack
+
+
+def _unbz2(data: bytes) -> bytes:
+    return _bounded(bz2.BZ2Decompressor(), data)
+
+
+def _unxz(data: bytes) -> bytes:
+    return _bounded(lzma.LZMADecompressor(), data)
+
+
+def _bounded(unpacker: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes) -> bytes:
+    unpacked = unpacker.decompress(data, LARGEST)
+    if not unpacker.eof or unpacker.unused_data:
+        raise _FailedError
+    return unpacked
+
+
+# --- archives -----------------------------------------------------------------------------------------
+
+
+def _zip(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
+    return _members("zip", _unzipped(a), _unzipped(b), tolerance, depth)
+
+
+def _unzipped(data: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        infos = archive.infolist()
+        _check(len(infos) == len(set(archive.namelist())))
+        _check(sum(info.file_size for info in infos) <= LARGEST)
+        for info in infos:
+            with archive.open(info) as member:
+                content = member.read(info.file_size + 1)
+            _check(len(content) == info.file_size)
+            executable = (info.external_attr >> 16) & 0o100
+            found[f"{info.filename}{'*' if executable else ''}"] = content
+    return found
+
+
+def _tar(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
+    return _members("tar", _untarred(a), _untarred(b), tolerance, depth)
+
+
+def _untarred(data: bytes) -> dict[str, bytes]:
+    found: dict[str, bytes] = {}
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        for member in archive:
+            _check(member.name not in found)
+            if member.isfile():
+                file = archive.extractfile(member)
+                _check(file is not None)
+                assert file is not None
+                content = file.read()
+            else:
+                content = member.type + member.linkname.encode("utf-8", "surrogateescape")
+            found[f"{member.name}{'*' if member.mode & 0o100 else ''}"] = content
+    return found
+
+
+def _members(
+    kind: str, ours: dict[str, bytes], theirs: dict[str, bytes], tolerance: Tolerance, depth: int
+) -> Sameness:
+    if ours.keys() != theirs.keys():
+        name = min(ours.keys() ^ theirs.keys())
+        return Sameness(
+            grade="different", note=f"{kind}: `{name}` is only in the {'first' if name in ours else 'second'}"
+        )
+    found = {
+        name: same(content, theirs[name], tolerance=tolerance, depth=depth) for name, content in ours.items()
+    }
+    grade = worst([each.grade for each in found.values()])
+    if grade == "identical":
+        what = "the order of members" if list(ours) != list(theirs) else "time stamps of members"
+        return Sameness(grade="equal", note=f"{kind}: only {what}")
+    name = next(name for name, each in found.items() if each.grade == grade)
+    return Sameness(grade=grade, note=f"{kind}: `{name}`: {found[name].note}")
+
+
+def _check(fits: bool) -> None:
+    if not fits:
+        raise _FailedError
+
+
+# --- pictures -----------------------------------------------------------------------------------------
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_ASIDE = (b"tIME", b"tEXt", b"zTXt", b"iTXt", b"eXIf")
+
+
+def _png(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """By all that is drawn (https://www.w3.org/TR/png-3/): not its texts and time, nor how it is packed."""
+    if _drawn(a) == _drawn(b):
+        return Sameness(grade="equal", note="PNG: the same picture, other texts, time or packing")
+    return Sameness(grade="different", note="PNG: another picture")
+
+
+def _drawn(data: bytes) -> list[tuple[bytes, bytes]]:
+    chunks: list[tuple[bytes, bytes]] = []
+    pixels: list[bytes] = []
+    position = len(_PNG)
+    while position < len(data):
+        length, name = struct.unpack_from(">I4s", data, position)
+        content = data[position + 8 : position + 8 + length]
+        _check(len(content) == length)
+        position += length + 12
+        if name == b"IDAT":
+            pixels.append(content)
+        elif name not in _PNG_ASIDE:
+            chunks.append((name, content))
+    chunks.append((b"IDAT", _unzlib(zlib.MAX_WBITS)(b"".join(pixels))))
+    return chunks
+
+
+# --- numbers ------------------------------------------------------------------------------------------
+
+
+def _json(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    ours, theirs = (json.loads(it.decode("utf-8"), object_pairs_hook=_object) for it in (a, b))
+    grades = list(_values(ours, theirs, "", tolerance))
+    grade = worst([each for each, _ in grades])
+    if grade == "identical":
+        return Sameness(grade="equal", note="JSON: only its layout, or the order of keys")
+    return Sameness(grade=grade, note=next(f"JSON: {note}" for each, note in grades if each == grade))
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    _check(len(found) == len(pairs))
+    return found
+
+
+def _values(a: object, b: object, path: str, tolerance: Tolerance) -> Iterator[tuple[Grade, str]]:
+    if isinstance(a, dict) and isinstance(b, dict):
+        for key in dict.fromkeys((*a, *b)):
+            if key in a and key in b:
+                yield from _values(a[key], b[key], f"{path}.{key}", tolerance)
+            else:
+                yield "different", f"`{path}.{key}` is only in the {'first' if key in a else 'second'}"
+    elif isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        for index, (one, other) in enumerate(zip(a, b, strict=True)):
+            yield from _values(one, other, f"{path}[{index}]", tolerance)
+    elif isinstance(a, int | float) and isinstance(b, int | float) and bool not in (type(a), type(b)):
+        grade = numbers(a, b, tolerance)
+        if grade != "identical":
+            yield grade, f"`{path or 'it'}` {a!r} and {b!r}"
+    elif type(a) is not type(b) or a != b:
+        yield "different", f"`{path or 'it'}` {str(a)[:40]!r} and {str(b)[:40]!r}"
+
+
+_NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
+
+
+def _text(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """Text with a tolerance: what is no number is the same, the numbers are close (`.csv`, logs)."""
+    if not (tolerance.rtol or tolerance.atol):
+        return Sameness(grade="different", note=_first_difference(a, b))
+    ours, theirs = a.decode(), b.decode()
+    one, other = _NUMBER.findall(ours), _NUMBER.findall(theirs)
+    grades = [numbers(float(x), float(y), tolerance) for x, y in zip(one, other, strict=False)]
+    if len(one) == len(other) and _NUMBER.sub("0", ours) == _NUMBER.sub("0", theirs):
+        grade = worst(grades)
+        if grade != "different":
+            return Sameness(grade="close" if grade == "close" else "equal", note="numbers in text")
+    return Sameness(grade="different", note=_first_difference(a, b))
+
+
+_NPY = b"\x93NUMPY"
+
+
+def _npy(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """numpy's format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)."""
+    (header, ours), (other, theirs) = _array(a), _array(b)
+    if header != other or len(ours) != len(theirs):
+        return Sameness(grade="different", note="numpy: another shape or type of array")
+    code = next((code for kind, code in (("'<f8'", "d"), ("'<f4'", "f")) if kind in header), None)
+    if code is None:
+        return Sameness(grade="different", note="numpy: other values")
+    pairs = zip(memoryview(ours).cast(code), memoryview(theirs).cast(code), strict=True)
+    unlike = [(index, x, y) for index, (x, y) in enumerate(pairs) if x != y and not (x != x and y != y)]
+    if not unlike:
+        return Sameness(grade="equal", note="numpy: only how zero or NaN is written")
+    grade = worst([numbers(x, y, tolerance) for _, x, y in unlike])
+    index, x, y = unlike[0]
+    return Sameness(grade=grade, note=f"numpy: {len(unlike)} values, such as [{index}] {x!r} and {y!r}")
+
+
+def _array(data: bytes) -> tuple[str, bytes]:
+    size = 2 if data[6] == 1 else 4
+    start = 8 + size + int.from_bytes(data[8 : 8 + size], "little")
+    return data[8 + size : start].decode("latin-1").strip(), data[start:]
+
+
+# --- pickles ------------------------------------------------------------------------------------------
+
+_LITERALS = frozenset(
+    {"BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8", "UNICODE"} | {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8"}
+)
+_PLAIN = frozenset(
+    {"BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}
+)
+_PUTS = frozenset({"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"})
+_GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
+_ASIDE = frozenset({"PROTO", "FRAME"})
+
+
+def _pickle(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """By instructions: neither how they are framed and numbered counts, nor the order of a set's members.
+
+    A text or bytes that are written out again are the same as those fetched again, for they never change.
+    """
+    ours, theirs = _instructions(a), _instructions(b)
+    if ours == theirs:
+        return Sameness(grade="equal", note="pickle: the same instructions, framed or numbered otherwise")
+    at = next(
+        (at for at, (x, y) in enumerate(zip(ours, theirs, strict=False)) if x != y),
+        min(len(ours), len(theirs)),
+    )
+    words = [_shown(it[at]) if at < len(it) else "its end" for it in (ours, theirs)]
+    return Sameness(grade="different", note=f"pickle: {words[0]} and {words[1]} at instruction {at}")
+
+
+def _shown(instruction: tuple[str, object]) -> str:
+    name, argument = instruction
+    return f"{name.lower()} {str(argument)[:40]!r}" if argument is not None else name.lower()
+
+
+def _instructions(data: bytes) -> list[tuple[str, object]]:
+    import pickletools
+
+    found: list[tuple[str, object]] = []
+    memo: dict[int, tuple[str, object]] = {}
+    end = 0
+    for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
+        _check(count < _MOST_INSTRUCTIONS)
+        name = opcode.name
+        end = (position or 0) + 1
+        if name in _PUTS:
+            _check(bool(found))
+            number = len(memo) if name == "MEMOIZE" else int(argument or 0)
+            last = found[-1]
+            if last[0] == "literal":
+                memo[number] = last
+            else:
+                memo[number] = ("get", len(found))  # what was finished here
+        elif name in _GETS:
+            _check(int(argument or 0) in memo)
+            found.append(memo[int(argument or 0)])
+        elif name in _LITERALS:
+            found.append(("literal", argument))
+        elif name == "ADDITEMS":
+            _sort_members(found)
+            found.append((name, None))
+        elif name not in _ASIDE:
+            found.append((name, argument))
+    _check(end == len(data))  # what follows would be read by nobody knows whom
+    return found
+
+
+def _sort_members(found: list[tuple[str, object]]) -> None:
+    """The members of a set, where all are plain values, in an order of their own."""
+    start = next(at for at in range(len(found) - 1, -1, -1) if found[at][0] == "MARK") + 1
+    members = found[start:]
+    if all(name == "literal" or name in _PLAIN for name, _ in members):
+        found[start:] = sorted(members, key=repr)
+
+
+# --- by the first bytes -------------------------------------------------------------------------------
+
+
+def _starts(*marks: bytes) -> Callable[[bytes], bool]:
+    return lambda data: data.startswith(marks)
+
+
+def _is_tar(data: bytes) -> bool:
+    return data[257:262] == b"ustar"
+
+
+def _is_json(data: bytes) -> bool:
+    if data[:64].lstrip()[:1] not in (b"{", b"["):
+        return False
+    try:
+        json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+_KINDS: tuple[
+    tuple[Callable[[bytes], bool], Callable[[bytes, bytes, Tolerance, int], Sameness]], ...
+] = (
+    (_starts(b"\x1f\x8b"), _packed("gzip", _unzlib(16 + zlib.MAX_WBITS))),
+    (_starts(b"BZh"), _packed("bzip2", _unbz2)),
+    (_starts(b"\xfd7zXZ\0"), _packed("xz", _unxz)),
+    (_starts(b"PK\x03\x04"), _zip),
+    (_is_tar, _tar),
+    (_starts(_PNG), _png),
+    (_starts(_NPY), _npy),
+    (_starts(*(b"\x80" + bytes([protocol]) for protocol in range(2, 6))), _pickle),
+    (_starts(b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), _packed("zlib", _unzlib(zlib.MAX_WBITS))),
+    (_is_json, _json),
+    (_is_text, _text),
+)  # fmt: skip
