@@ -135,7 +135,7 @@ def test_strace_sees_all_reads_and_writes_even_of_static_programs(
     check(name, Watched("strace", shim, tmp_path / "logs"), project)
 
 
-@pytest.mark.parametrize("name", ["plain.py", "children.py", "hostile.py"])
+@pytest.mark.parametrize("name", ["plain.py", "children.py", "hostile.py", "threads.py"])
 def test_the_hook_sees_what_python_opens(name: str, shim: Path, project: Path, tmp_path: Path) -> None:
     check(name, Watched("python-only", shim, tmp_path / "logs"), project)
 

@@ -15,6 +15,7 @@ import sys
 def _observe():
     import struct
     import time
+    from _thread import get_ident
 
     folder = os.environ.get("MLRUN_OBSERVE")
     if not folder or not hasattr(sys, "addaudithook"):
@@ -22,7 +23,7 @@ def _observe():
     with open(os.path.join(folder, "rules"), "rb") as file:
         rules = [os.fsdecode(text) for text in file.read().split(b"\0")[1:-1]]
     head, record = struct.Struct("<QQ"), struct.Struct("<IIQQqII")
-    state = {"pid": None, "log": None, "busy": False, "told": set()}
+    state = {"pid": None, "log": None, "busy": set(), "told": set()}
     writing = os.O_WRONLY | os.O_RDWR
 
     def wanted(path):
@@ -69,9 +70,12 @@ def _observe():
             os.close(descriptor)
 
     def hook(event, arguments):
-        if event not in ("open", "os.rename", "os.link", "os.truncate", "sqlite3.connect") or state["busy"]:
+        if event not in ("open", "os.rename", "os.link", "os.truncate", "sqlite3.connect"):
             return
-        state["busy"] = True
+        thread = get_ident()
+        if thread in state["busy"]:  # it is us who open a file
+            return
+        state["busy"].add(thread)
         try:
             path = arguments[0]
             if not isinstance(path, (str, bytes, os.PathLike)):
@@ -93,7 +97,7 @@ def _observe():
         except Exception:
             pass
         finally:
-            state["busy"] = False
+            state["busy"].discard(thread)
 
     sys.addaudithook(hook)
 
