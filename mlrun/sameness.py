@@ -1,6 +1,6 @@
 """Whether two files that differ in bytes say the same: time stamps aside, or but for the last digits.
 
-Nothing of what is compared is loaded by the program that it is for: of a pickle only the instructions are read.
+Nothing that is compared is loaded by the program that it is for: of a pickle only the instructions are read.
 Where sameness cannot be shown so, the files are different.
 """
 
@@ -317,8 +317,8 @@ def _npy(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # n
     (header, ours), (other, theirs) = _array(a), _array(b)
     if header != other or len(ours) != len(theirs):
         return Sameness(grade="different", note="numpy: another shape or type of array")
-    code = next((code for kind, code in (("'<f8'", "d"), ("'<f4'", "f")) if kind in header), None)
-    if code is None:
+    code: Literal["d", "f"] = "d" if "'<f8'" in header else "f"
+    if "'<f8'" not in header and "'<f4'" not in header:
         return Sameness(grade="different", note="numpy: other values")
     pairs = zip(memoryview(ours).cast(code), memoryview(theirs).cast(code), strict=True)
     unlike = [(index, x, y) for index, (x, y) in enumerate(pairs) if x != y and not (x != x and y != y)]

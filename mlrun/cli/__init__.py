@@ -16,6 +16,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "run": ("mlrun.cli.run", "Run", "run a project from a directory or a git URL, and record it"),
     "exec": ("mlrun.cli.exec", "Run", "run a command in the environment of a project or a past run"),
     "shell": ("mlrun.cli.shell", "Run", "open a shell in such an environment"),
+    "reproduce": ("mlrun.cli.reproduce", "Run", "repeat a past run, and say whether the same comes out"),
     "check": ("mlrun.cli.check", "Project", "lint a project file without running it"),
     "lock": ("mlrun.cli.lock", "Project", "write a project's whole environment down beside it"),
     "init": ("mlrun.cli.init", "Project", "write an MLproject from what lies in a directory"),

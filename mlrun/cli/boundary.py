@@ -104,7 +104,9 @@ def _shortage(error: Exception) -> MlrunError | None:
 
 _EXIT_CODES = {
     **dict.fromkeys(("run", "exec", "shell"), CANNOT),
-    **dict.fromkeys(("check", "diff", "doctor", "lock", "env diff"), UNCERTAIN),
+    **dict.fromkeys(
+        ("check", "diff", "doctor", "lock", "env diff", "reproduce", "verify", "status"), UNCERTAIN
+    ),
 }
 
 

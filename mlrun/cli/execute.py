@@ -79,14 +79,14 @@ def request_of(options: RunOptions, directory: str) -> RunRequest:
         )
     if options.name is not None and not options.name.strip():
         raise UsageError("the run's name is empty")
-    tags = _pairs(options.tag, "--tag")
+    tags = pairs(options.tag, "--tag")
     if options.experiment_name:
         tags = (*tags, ("experiment", options.experiment_name))
     request = RunRequest(
         target=options.target,
         version=options.version,
         entry_point=options.entry_point,
-        parameters=_pairs(options.param, "-P"),
+        parameters=pairs(options.param, "-P"),
         env_manager=options.env_manager,
         name=options.name,
         tags=tags,
@@ -113,14 +113,15 @@ def _observe(options: RunOptions) -> str:
     return "off" if options.no_observe else options.observe
 
 
-def _pairs(words: tuple[str, ...], flag: str) -> tuple[tuple[str, str], ...]:
-    pairs = []
+def pairs(words: tuple[str, ...], flag: str) -> tuple[tuple[str, str], ...]:
+    """`NAME=VALUE` words, as they follow a flag. Raises UsageError."""
+    found = []
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise UsageError(f"`{flag} {word}`: expected NAME=VALUE", hint=f"`{flag} {name or 'NAME'}=VALUE`")
-        pairs.append((name, value))
-    return tuple(pairs)
+        found.append((name, value))
+    return tuple(found)
 
 
 def _flags(words: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:

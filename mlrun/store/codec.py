@@ -77,7 +77,7 @@ def is_unedited(data: bytes) -> bool | None:
         raise _NotARecordError("it must be an object")
     if content.get("digest") is None:
         return None
-    return sealed(content)["digest"] == content["digest"]
+    return bool(sealed(content)["digest"] == content["digest"])
 
 
 def dumps(record: RunRecord) -> str:

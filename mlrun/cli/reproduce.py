@@ -1,0 +1,123 @@
+"""`mlrun reproduce`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mlrun.cli import context
+from mlrun.cli.console import Console, has_colour, printable, styled
+from mlrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlrun.reproduction import Reproduction
+
+_CODES = {"identical": 0, "equal": 0, "close": 0, "different": 1, "unknown": 2, "impossible": 2}
+_STYLES = {"identical": "green", "equal": "green", "close": "green", "different": "yellow"}
+
+
+def reproduce_command(  # one argument an option: typer reads them from here
+    run: Annotated[
+        str, typer.Argument(metavar="[RUN]", help="An id or its start, a name, `latest`, or `latest~2`.")
+    ] = "latest",
+    param: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-P", "--param", metavar="NAME=VALUE", help="Another value for a parameter; may be given again."
+        ),
+    ] = None,
+    rtol: Annotated[
+        float | None,
+        typer.Option("--rtol", metavar="X", help="How far numbers may differ, relative to the larger."),
+    ] = None,
+    atol: Annotated[
+        float | None, typer.Option("--atol", metavar="X", help="How far numbers may differ, as such.")
+    ] = None,
+    runs: Annotated[
+        int, typer.Option("--runs", metavar="N", help="Repeat it so often, and compare these as well.")
+    ] = 1,
+    allow_changed_data: Annotated[
+        bool, typer.Option("--allow-changed-data", help="Use inputs that are no longer what they were.")
+    ] = False,
+    allow_overwrite: Annotated[
+        bool, typer.Option("--allow-overwrite", help="Let it write outside its folder where it did then.")
+    ] = False,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="A name for the new run.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the verdict as JSON; the program's output goes to stderr.")
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="Print the verdict, not how it goes on.")
+    ] = False,
+) -> int:
+    """Repeat a run from its record alone, in a clean place, and say whether the same comes out.
+
+    Its source, its environment (from the lock), its parameters, variables and inputs are put together as they
+    were; nothing of the original is touched. Verdicts: identical (bytes), equal (bytes differ only where it
+    does not matter, such as time stamps in archives), within tolerance, different.
+
+    Exit code: 0 identical, equal, or within tolerance; 1 different; 2 cannot tell, or cannot be repeated
+    (then every reason is said, and nothing is run).
+
+    \b
+    Examples:
+      mlrun reproduce                       the latest run
+      mlrun reproduce brave-otter --runs 3  how much does it differ from itself?
+      mlrun reproduce 7f3a -P alpha=0.1     the same but for one parameter
+      mlrun reproduce 7f3a --rtol 1e-6
+    """
+    from mlrun.cli.execute import pairs
+    from mlrun.reproduction import Wanted, reproduce
+    from mlrun.runner import Stage
+
+    if any(limit is not None and not 0 <= limit < float("inf") for limit in (rtol, atol)):
+        raise UsageError("`--rtol` and `--atol` must be zero or more")
+    caller = context.caller()
+    home, cache = context.places()
+    teller = Console(caller.variables, quiet=quiet)
+    stage = Stage(
+        caller=caller,
+        home=home,
+        cache=cache,
+        teller=teller,
+        stdout=2,
+        terminal=os.isatty(2),
+    )
+    wanted = Wanted(
+        run=run,
+        parameters=pairs(tuple(param or ()), "-P"),
+        rtol=rtol,
+        atol=atol,
+        runs=runs,
+        allow_changed_data=allow_changed_data,
+        allow_overwrite=allow_overwrite,
+        name=name,
+    )
+    context.store()  # runs whose process has gone count as lost
+    try:
+        found = reproduce(wanted, stage)
+    finally:
+        teller.close()
+    _print(found, as_json=as_json)
+    return _CODES[found.verdict]
+
+
+def _print(found: Reproduction, *, as_json: bool) -> None:
+    from mlrun.views import reproduction as view
+
+    if as_json:
+        from mlrun.views.json import dumps
+
+        sys.stdout.write(dumps(view.as_json(found)) + "\n")
+        return
+    colour = has_colour(sys.stdout, context.caller().variables)
+    style = _STYLES.get(found.verdict, "red")
+    sys.stdout.write(styled(printable(view.verdict(found)), style, colour=colour) + "\n\n")
+    for label, text in view.describe(found):
+        title = styled(label.ljust(12), "bold", colour=colour)
+        sys.stdout.write(f"{title} {printable(text)}".rstrip() + "\n")

@@ -1,0 +1,156 @@
+"""A repetition as text and JSON: the verdict first, then what differs, then what may explain it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlrun.views import words
+
+if TYPE_CHECKING:
+    from mlrun.judgement import Item
+    from mlrun.model import Finding
+    from mlrun.reproduction import Repetition, Reproduction
+
+Lines = list[tuple[str, str]]
+
+_SHOWN = 12
+_WORDS = {
+    "identical": "identical",
+    "equal": "equal",
+    "close": "within tolerance",
+    "different": "different",
+    "unknown": "cannot tell",
+    "impossible": "cannot be repeated",
+}
+
+
+def verdict(found: Reproduction) -> str:
+    """One sentence."""
+    name = found.original.name
+    if found.verdict == "impossible":
+        count = len(found.reasons)
+        return f"{name} cannot be repeated, for {words.plural(count, 'reason')}; nothing was run"
+    items = found.repetitions[-1].items
+    text = f"{_WORDS[found.verdict]}: {name}"
+    if found.changed:
+        text += f" with another {', '.join(found.changed)}"
+    else:
+        text += " repeated"
+    if found.verdict == "identical":
+        return f"{text}, {_counted(items)} the same to the last bit"
+    if found.verdict == "equal":
+        return f"{text}, {_counted(items)}; bytes differ only where it does not matter"
+    if found.verdict == "close":
+        limits = f"rtol {found.tolerance.rtol:g}, atol {found.tolerance.atol:g}"
+        return f"{text}, {_counted(items)} within {limits}"
+    if found.verdict == "unknown":
+        return f"{text}, but there is nothing that could be compared" if not items else text
+    worst = next(repetition for repetition in found.repetitions if repetition.verdict == "different")
+    first = worst.items[0]
+    return f"{text}; {first.kind} `{first.name}` differs first" + (f": {first.note}" if first.note else "")
+
+
+def _counted(items: tuple[Item, ...]) -> str:
+    kinds = (("metric", "metric"), ("output", "output"), ("log", "log"))
+    counts = [(noun, sum(item.kind == kind for item in items)) for kind, noun in kinds]
+    return " and ".join(words.plural(count, noun) for noun, count in counts if count)
+
+
+def describe(found: Reproduction) -> Lines:
+    """The rest, for a person."""
+    lines: Lines = []
+    for reason in found.reasons:
+        lines.append(("reason", reason.message))
+        lines += [("", f"hint: {reason.hint}")] if reason.hint else []
+    lines += [("note", note.message) for note in found.notes]
+    for repetition in found.repetitions:
+        lines += _repetition(repetition)
+    if found.spread:
+        differs = [item for item in found.spread if item.level != "identical"]
+        count = len(found.repetitions)
+        first = f"{count} repetitions are identical among themselves"
+        if differs:
+            first = f"{count} repetitions differ among themselves: it is not the machine, it is the program"
+        lines.append(("spread", first))
+        lines += [("", _item(item)) for item in differs[:_SHOWN]]
+    lines += _explained(found)
+    return lines
+
+
+def _repetition(repetition: Repetition) -> Lines:
+    record = repetition.record
+    lines: Lines = [("repetition", f"{record.name}  {record.id[:12]}  {_WORDS[repetition.verdict]}")]
+    unlike = [item for item in repetition.items if item.level != "identical"]
+    lines += [("", _item(item)) for item in unlike[:_SHOWN]]
+    if len(unlike) > _SHOWN:
+        lines.append(("", f"… and {len(unlike) - _SHOWN} more"))
+    same = len(repetition.items) - len(unlike)
+    if same:
+        lines.append(("", f"identical: {same} of {len(repetition.items)}"))
+    return lines
+
+
+def _item(item: Item) -> str:
+    text = f"{item.kind} {item.name}: {_WORDS[item.level]}"
+    return f"{text}, {item.note}" if item.note else text
+
+
+def _explained(found: Reproduction) -> Lines:
+    """What went in otherwise; where nothing did, the program itself is to blame."""
+    unlike = [it for it in found.repetitions if it.verdict in ("different", "close", "equal")]
+    if not unlike:
+        return []
+    causes = unlike[0].causes
+    if causes:
+        return [("because" if at == 0 else "", cause.text) for at, cause in enumerate(causes)]
+    if found.verdict != "different":
+        return []
+    lines = [
+        ("because", "all that went in was the same: the program itself is not deterministic"),
+        ("", "hint: seed its random numbers; times of day, threads and network answers differ too"),
+    ]
+    if len(found.repetitions) == 1:
+        lines.append(("", "hint: `--runs 3` measures how much it differs from itself"))
+    return lines
+
+
+def as_json(found: Reproduction) -> dict[str, object]:
+    """All of it for machines."""
+    return {
+        "verdict": "cannot-be-repeated" if found.verdict == "impossible" else found.verdict,
+        "summary": verdict(found),
+        "run": found.original.id,
+        "name": found.original.name,
+        "reasons": [_finding(each) for each in found.reasons],
+        "notes": [_finding(each) for each in found.notes],
+        "changed": list(found.changed),
+        "tolerance": {"rtol": found.tolerance.rtol, "atol": found.tolerance.atol},
+        "repetitions": [
+            {
+                "id": each.record.id,
+                "name": each.record.name,
+                "status": each.record.status,
+                "exit_code": each.record.exit_code,
+                "verdict": each.verdict,
+                "items": [_item_as_json(item) for item in each.items],
+                "causes": [{"kind": it.kind, "name": it.name, "text": it.text} for it in each.causes],
+            }
+            for each in found.repetitions
+        ],
+        "spread": [_item_as_json(item) for item in found.spread],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, object]:
+    return {"code": finding.code, "message": finding.message, "hint": finding.hint}
+
+
+def _item_as_json(item: Item) -> dict[str, object]:
+    return {
+        "kind": item.kind,
+        "name": item.name,
+        "level": item.level,
+        "note": item.note,
+        "before": item.before,
+        "after": item.after,
+    }
