@@ -295,6 +295,19 @@ def test_what_was_there_is_read_what_was_made_is_written(
 
 
 @LINUX
+def test_bytecode_stands_for_its_source_and_is_no_output(
+    watched: Watched, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(VARIABLES, "PYTHONDONTWRITEBYTECODE", raising=False)
+    (project / "helper.py").write_text("x = 1\n")
+    for _ in range(2):
+        seen = watched.run(sys.executable, "-c", "import helper", cwd=project)
+        assert [read.path for read in seen.reads] == [str(project / "helper.py")]
+        assert seen.writes == ()
+    assert list(project.glob("__pycache__/*.pyc"))
+
+
+@LINUX
 def test_a_file_is_told_once_however_often_it_is_opened(watched: Watched, project: Path) -> None:
     code = "import os\nfor _ in range(3):\n    for number in range(9000): open(f'many/{number}').close()\n"
     (project / "many").mkdir()

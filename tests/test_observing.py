@@ -119,6 +119,17 @@ def test_ignored_data_is_pointed_out_and_tracked_data_is_not(project: Project) -
     assert record["warnings"] == ["read but not declared: raw/x.csv"]
 
 
+def test_what_a_secret_names_is_not_told(project: Project, tmp_path: Path) -> None:
+    (tmp_path / "s3cr3t").write_text("key\n")
+    project.write("cat {key} > out.csv")
+    content = json.loads((project.folder / "MLproject").read_text())
+    content["entry_points"]["main"]["parameters"] = {"key": {"type": "path", "secret": True}}
+    (project.folder / "MLproject").write_text(json.dumps(content))
+    record = project.record("-P", f"key={tmp_path}/s3cr3t")
+    assert "s3cr3t" not in json.dumps(record)
+    assert paths(record["outputs"]) == ["out.csv"]
+
+
 def test_many_files_are_one_data_set(project: Project, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

@@ -89,7 +89,13 @@ def describe(
 
 
 def describe_some(
-    root: Path, names: tuple[str, ...], *, shown: str, kind: str, reader: Reader = _READ_ALL
+    root: Path,
+    names: tuple[str, ...],
+    *,
+    shown: str,
+    kind: str,
+    reader: Reader = _READ_ALL,
+    contents: bool = True,
 ) -> Found:
     """Some files of a folder, as the folder in which only they lie; not declared."""
     folder = reader.some(os.fspath(root), names)
@@ -103,8 +109,8 @@ def describe_some(
             declared=False,
             tree=True,
         ),
-        contents=tuple((its_digest, Path(path)) for its_digest, path in folder.contents),
-        manifest=folder.manifest,
+        contents=tuple((its_digest, Path(path)) for its_digest, path in folder.contents if contents),
+        manifest=folder.manifest if contents else None,
         findings=_unread_within(shown, folder.troubles),
     )
 

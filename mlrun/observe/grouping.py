@@ -75,14 +75,19 @@ class _Folder:
 
 def _grouped(paths: list[str], never: Collection[str], many: int) -> list[Group]:
     top = _Folder("/")
+    found = {"": top}
     for path in paths:
-        here = top
-        for part in path.split("/")[1:-1]:
-            below = f"{here.path.rstrip('/')}/{part}"
-            here = here.folders.setdefault(part, _Folder(below))
-        here.files.append(path)
+        _folder_of(path, found).files.append(path)
     _judge(top, never, many)
     return list(_groups(top, never, many))
+
+
+def _folder_of(path: str, found: dict[str, _Folder]) -> _Folder:
+    parent = path.rpartition("/")[0]
+    if parent not in found:
+        found[parent] = _Folder(parent)
+        _folder_of(parent, found).folders[parent.rpartition("/")[2]] = found[parent]
+    return found[parent]
 
 
 def _judge(folder: _Folder, never: Collection[str], many: int) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import stat
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mlrun.value import field, positional_value, value
+from mlrun.value import field, value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -22,8 +22,7 @@ State = Literal["same", "overwritten", "changed", "gone"]
 else; no longer there."""
 
 
-@positional_value
-class Read:
+class Read(NamedTuple):
     """A file that was read; `size` as it was opened, in bytes, -1 where that is not known."""
 
     path: str
@@ -78,13 +77,23 @@ def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
     story, real = _Story(), _RealFolders()
     for event in sorted(events, key=lambda event: event.time):
         path = real.path(event.path)
+        if "/__pycache__/" in path or "/__pycache__/" in event.second:
+            path = _source_of(path) if event.kind == "R" else ""
+            event = event._replace(size=-1)
         if event.kind == "S":
             story.blind[path] = None
-        elif event.kind in "ML":
+        elif path and event.kind in "ML":
             _move(story, path, real.path(event.second), event, wants)
-        elif wants(path):
+        elif path and wants(path):
             _open(story, path, event)
     return story
+
+
+def _source_of(path: str) -> str:
+    """Of bytecode in a cache, the module's source, which is what counts; nothing where there is none."""
+    folder, _, name = path.partition("/__pycache__/")
+    source = f"{folder}/{name.partition('.')[0]}.py"
+    return source if os.path.exists(source) else ""
 
 
 def _open(story: _Story, path: str, event: Event) -> None:

@@ -113,11 +113,16 @@ class _Keeper:
         )
         self._declared_outputs = tuple(item.path for item in prepared.spec.outputs)
         self._left = KEEP_IN_ALL
+        self._secrets = tuple(each.text for each in prepared.spec.parameters if each.secret and each.text)
 
     # --- inputs
 
     def inputs(self, reads: tuple[Read, ...]) -> tuple[Artifact, ...]:
-        reads = tuple(read for read in reads if not self._is_declared_input(read.path))
+        reads = tuple(
+            read
+            for read in reads
+            if not self._is_declared_input(read.path) and not self._is_secret(read.path)
+        )
         pinned = self._pinned(reads)
         reads = tuple(read for read in reads if read.path not in pinned or not _is_code(read.path))
         states = {read.path: read for read in reads}
@@ -125,13 +130,13 @@ class _Keeper:
         for group in grouped(states, never=self._mixed_folders()):
             artifact = self._input(group, states)
             artifacts.append(artifact)
-            if not any(os.path.join(group.folder, name) in pinned for name in group.names):
+            if not any(f"{group.folder}/{name}" in pinned for name in group.names):
                 undeclared.append(artifact.path)
         self._tell_undeclared(undeclared)
         return tuple(artifacts)
 
     def _input(self, group: Group, states: dict[str, Read]) -> Artifact:
-        unlike = [name for name in group.names if states[os.path.join(group.folder, name)].state != "same"]
+        unlike = [name for name in group.names if states[f"{group.folder}/{name}"].state != "same"]
         shown = self._shown(group.path)
         self._tell_unlike(group, unlike, states)
         if group.is_single and unlike:
@@ -147,9 +152,9 @@ class _Keeper:
                 contents=False,
             )
         else:
-            names = tuple(name for name in group.names if name not in unlike)
+            names = tuple(sorted(set(group.names).difference(unlike)))
             found = data.describe_some(
-                Path(group.folder), names, shown=shown, kind="data", reader=self._reader
+                Path(group.folder), names, shown=shown, kind="data", reader=self._reader, contents=False
             )
         self.findings += found.findings
         return found.artifact
@@ -188,7 +193,9 @@ class _Keeper:
     # --- outputs
 
     def outputs(self, writes: tuple[str, ...]) -> tuple[Artifact, ...]:
-        writes = tuple(path for path in writes if not self._is_declared_output(path))
+        writes = tuple(
+            path for path in writes if not self._is_declared_output(path) and not self._is_secret(path)
+        )
         return tuple(self._output(group) for group in grouped(writes, never=self._mixed_folders()))
 
     def _output(self, group: Group) -> Artifact:
@@ -243,6 +250,10 @@ class _Keeper:
         return False
 
     # --- both
+
+    def _is_secret(self, path: str) -> bool:
+        """Whether the value of a secret parameter can be read in it, or it is what one names."""
+        return any(secret in path or os.path.realpath(secret) == path for secret in self._secrets)
 
     def _shown(self, path: str) -> str:
         """Relative to the project where it lies in it."""
