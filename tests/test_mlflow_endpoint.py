@@ -208,6 +208,22 @@ def test_a_stranger_hears_only_that_he_is_one(place: Place, shown: str, path: st
     assert (status, answer["error_code"]) == (401, "UNAUTHENTICATED")
 
 
+def test_strangers_who_never_end_their_question_leave_room_for_others(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlrun.tracking.mlflow.http._MOST", 4)
+    assert place.client.get("experiments/get?experiment_id=0")
+    with contextlib.ExitStack() as stack:
+        strangers = []
+        for _ in range(8):
+            one = socket.create_connection(("127.0.0.1", place.endpoint.ports[0]), timeout=20)
+            stack.enter_context(one)
+            one.sendall(b"GET / HTTP/1.1\r\nX")
+            strangers.append(one)
+        assert strangers[0].recv(1 << 12) == b""
+        assert Client(place.endpoint).get("experiments/get?experiment_id=0")
+
+
 def test_a_stranger_writes_nothing(place: Place) -> None:
     stranger = Client(place.endpoint, authorization="Bearer x")
     assert stranger.raw("PUT", FILES + "/x/evil.txt", b"evil" * 10)[0] == 401

@@ -139,7 +139,7 @@ class Server:
     def __init__(self, handler: Callable[[Request], Reply]) -> None:
         self._handler = handler
         self._listeners: list[socket.socket] = []
-        self._connections: set[_Connection] = set()
+        self._connections: dict[_Connection, None] = {}  # the oldest first
         self._lock = threading.Lock()
         self._wake, self._waker = os.pipe()
         self._thread = threading.Thread(target=self._accept, name="mlflow-endpoint", daemon=True)
@@ -199,17 +199,17 @@ class Server:
     def _converse(self, peer: socket.socket) -> None:
         connection = _Connection(peer, self._handler)
         with self._lock:
-            idle = next((one for one in self._connections if one.idle), None)
-            if len(self._connections) >= _MOST and idle is not None:
-                idle.cut()  # clients open a new one when they find theirs closed
-            self._connections.add(connection)
+            if len(self._connections) >= _MOST and (spare := self._spare()) is not None:
+                spare.cut()  # clients open a new one when they find theirs closed
+                del self._connections[spare]
+            self._connections[connection] = None
 
         def live() -> None:
             try:
                 connection.live()
             finally:
                 with self._lock:
-                    self._connections.discard(connection)
+                    self._connections.pop(connection, None)
 
         connection.thread = threading.Thread(target=live, name="mlflow-client", daemon=True)
         try:
@@ -217,7 +217,14 @@ class Server:
         except RuntimeError:  # no more threads
             peer.close()
             with self._lock:
-                self._connections.discard(connection)
+                self._connections.pop(connection, None)
+
+    def _spare(self) -> _Connection | None:
+        """Whom to hang up on where there are too many: one who asks nothing, else a stranger."""
+        for spare in (lambda one: one.idle, lambda one: not one.trusted):
+            if found := next(filter(spare, self._connections), None):
+                return found
+        return None
 
 
 class _Connection:
@@ -228,6 +235,7 @@ class _Connection:
         self._handler = handler
         self._reader: BinaryIO = peer.makefile("rb")
         self.idle = True
+        self.trusted = False
         self.thread: threading.Thread | None = None
         peer.settimeout(_STRANGER)
         with contextlib.suppress(OSError):
@@ -264,6 +272,7 @@ class _Connection:
         except Malformed as problem:
             reply, stays, request = _refusal(problem), False, None
         if reply.trusted:
+            self.trusted = True
             self._peer.settimeout(None)
         self._send(reply, method=request.method if request else "GET", stays=stays)
         return stays
