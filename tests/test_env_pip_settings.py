@@ -128,6 +128,17 @@ def test_a_fingerprint_changes_with_settings_that_decide_and_with_no_other(
     assert fingerprint(caller(tmp_path)) != before
 
 
+def test_a_fingerprint_changes_with_the_lists_that_settings_name(tmp_path: Path, pip_conf: Path) -> None:
+    limits = tmp_path / "limits.txt"
+    pip_conf.write_text(f"[global]\nconstraint = {limits}\n")
+    callers = [caller(tmp_path), caller(tmp_path, PIP_CONSTRAINT="limits.txt", PIP_CONFIG_FILE="/dev/null")]
+    callers += [caller(tmp_path, UV_CONSTRAINT=str(limits), PIP_CONFIG_FILE="/dev/null")]
+    limits.write_text("alpha==1\n")
+    before = [fingerprint(each) for each in callers]
+    limits.write_text("alpha==2\n")
+    assert all(fingerprint(each) != first for each, first in zip(callers, before, strict=True))
+
+
 def test_a_fingerprint_holds_no_credentials_so_that_a_new_token_changes_nothing(tmp_path: Path) -> None:
     first = fingerprint(caller(tmp_path, PIP_INDEX_URL="https://u:one@x.example/simple"))
     second = fingerprint(caller(tmp_path, PIP_INDEX_URL="https://u:two@x.example/simple"))

@@ -246,6 +246,16 @@ def test_constraints_bind(bench: Bench) -> None:
     assert packages(bench.ensure()) == [("alpha", "1.0"), ("beta", "2.0")]
 
 
+@pytest.mark.parametrize("variable", ["PIP_CONSTRAINT", "UV_CONSTRAINT"])
+def test_the_caller_s_own_constraints_bind_and_are_never_stale(bench: Bench, variable: str) -> None:
+    make_wheel(bench.wheels, "beta", "2.1")
+    limits = bench.root / "limits.txt"
+    bench.extra[variable] = "limits.txt" if variable == "PIP_CONSTRAINT" else str(limits)
+    for version in ("2.0", "2.1"):
+        limits.write_text(f"beta=={version}\n")
+        assert packages(bench.ensure()) == [("alpha", "1.0"), ("beta", version)]
+
+
 def test_nothing_named_is_an_environment_without_packages(bench: Bench) -> None:
     (bench.project / "requirements.txt").unlink()
     environment = bench.ensure()

@@ -31,6 +31,7 @@ def install(
 
     It can be moved afterwards. Hashes are checked by uv. Raises EnvironmentBuildError.
     """
+    tool = tool.for_locks()
     tool.must(
         "create the environment",
         *("venv", "--quiet", "--relocatable", "--no-project", "--prompt", "mlrun"),

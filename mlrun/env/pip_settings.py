@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from mlrun.model import Caller
 
@@ -24,6 +24,11 @@ _INDIFFERENT = re.compile(
     r"UV_(INDEX_\w+_(USERNAME|PASSWORD)|PUBLISH_\w+|CACHE_DIR|NO_CACHE|CONCURRENT_\w+|HTTP_\w+|REQUEST_TIMEOUT|NO_PROGRESS|LINK_MODE|OFFLINE|PYTHON_\w+|"
     r"NATIVE_TLS|SYSTEM_CERTS|COMPILE_BYTECODE|TOOL_\w+|PROJECT\w*|VENV\w*|INSTALL\w*|NO_MODIFY_PATH)"
 )
+LISTS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE")
+"""Variables that name files of what binds a resolution."""
+
+_NAMING_LISTS = (*LISTS, "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_CONFIG_FILE")
+_CONSTRAINT = re.compile(r"^\s*constraint\s*[=:]\s*(.+)$", re.MULTILINE)
 _CREDENTIALS = re.compile(r"(?<=://)[^/\s\"']*@")
 
 
@@ -39,13 +44,30 @@ def fingerprint(caller: Caller) -> list[str]:
         for name, value in sorted(caller.variables.items())
         if _DECISIVE.fullmatch(name) and not _INDIFFERENT.fullmatch(name)
     ]
-    for path in (*_files(caller), *_uv_files(caller)):
+    decisive += _contents((*_files(caller), *_uv_files(caller)))
+    decisive += _contents(_named_lists(caller, decisive))
+    return decisive
+
+
+def _contents(paths: Iterable[str]) -> list[str]:
+    """Those of the files that are there."""
+    found = []
+    for path in paths:
         try:
             with open(path, encoding="utf-8", errors="replace") as file:
-                decisive.append(f"{path}\n{without_credentials(file.read())}")
+                found.append(f"{path}\n{without_credentials(file.read())}")
         except OSError:
             continue
-    return decisive
+    return found
+
+
+def _named_lists(caller: Caller, decisive: list[str]) -> Iterator[str]:
+    """The files that settings name, since their content decides too."""
+    named = [caller.variables.get(name, "") for name in _NAMING_LISTS]
+    named += [name for text in decisive for name in _CONSTRAINT.findall(text)]
+    for path in " ".join(named).split():
+        if "://" not in path:
+            yield os.path.join(caller.directory, path)
 
 
 def for_uv(caller: Caller, options: tuple[tuple[str, str], ...]) -> dict[str, str]:
@@ -57,6 +79,10 @@ def for_uv(caller: Caller, options: tuple[tuple[str, str], ...]) -> dict[str, st
     translated = dict(_translated(settings))
     if "UV_EXTRA_INDEX_URL" in translated:
         translated["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+    if limits := translated.get("UV_CONSTRAINT"):  # uv runs in the project, pip where its caller is
+        translated["UV_CONSTRAINT"] = " ".join(
+            each if "://" in each else os.path.join(caller.directory, each) for each in limits.split()
+        )
     own = {name for name in caller.variables if caller.variables[name]}
     return {
         name: value

@@ -6,11 +6,11 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
-from mlrun.env.pip_settings import flags_for_uv, for_uv, without_credentials
+from mlrun.env.pip_settings import LISTS, flags_for_uv, for_uv, without_credentials
 from mlrun.env.traps import BIG
 from mlrun.errors import EnvironmentBuildError
 from mlrun.process import capture
-from mlrun.value import draft, field
+from mlrun.value import draft, field, replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,6 +78,14 @@ class Uv:
         limits = scratch / "build-constraints.txt"
         limits.write_text("".join(f"{line}\n" for line in lines), "utf-8")
         self.variables["UV_BUILD_CONSTRAINT"] = str(limits)
+
+    def for_locks(self) -> Uv:
+        """The same, to install what is locked.
+
+        The user's lists that bind a resolution have had their say then, and uv takes none beside a lock.
+        """
+        variables = {name: text for name, text in self.variables.items() if name not in LISTS}
+        return replace(self, variables=variables)
 
     def explained(self, doing: str, said: Captured) -> EnvironmentBuildError:
         """The error that its output amounts to."""

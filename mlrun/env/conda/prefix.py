@@ -68,6 +68,7 @@ def add_by_pip(asked: Asked, site: Site, tool: Uv, prefix: Path, scratch: Path) 
 
 def add_from_lock(added: AddedByPip, site: Site, tool: Uv, prefix: Path, scratch: Path) -> None:
     """Install again what pip had put into a prefix. Raises EnvironmentBuildError."""
+    tool = tool.for_locks()
     if added.lock:
         lock = scratch / "pylock.toml"
         lock.write_text(added.lock, "utf-8")
