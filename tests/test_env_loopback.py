@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
+import json
+import socketserver
+import threading
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING
 
 import pytest
 
+from mlrun.env import loopback as module
 from mlrun.env.loopback import File, Loopback, Upstream, on_day, upstream_for
 from tests.indexes import Index, serving
 from tests.wheels import make_wheel
@@ -82,6 +88,78 @@ def test_a_package_is_asked_for_once(index: Index) -> None:
 def test_an_index_that_fails_for_a_moment_is_asked_again(index: Index) -> None:
     index.broken = 2
     assert versions(Upstream(indexes=(index.url,)), "alpha") == ["1.0"]
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"files": [{"filename": "a-1.tar.gz", "url": "a-1.tar.gz"}]},
+        {"files": 5},
+        {"files": ["a-1.tar.gz"]},
+        [1],
+    ],
+)
+def test_an_index_that_says_nonsense_is_told(
+    index: Index, page: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = ("application/vnd.pypi.simple.v1+json", json.dumps(page).encode())
+    monkeypatch.setattr(index, "page", lambda _: answer)
+    with Loopback(Upstream(indexes=(index.url,)), DAY) as loopback:
+        assert loopback.files("a") == ()
+        assert "no page of a package index" in loopback.failures[0]
+
+
+def test_a_page_without_end_is_not_read_to_it(index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LARGEST", 1 << 20)
+    monkeypatch.setattr(index, "page", lambda _: ("text/html", bytes(2 << 20)))
+    with Loopback(Upstream(indexes=(index.url,)), DAY) as loopback:
+        assert loopback.files("a") == ()
+        assert "more than 1 MiB" in loopback.failures[0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"nonsense\r\n\r\n", "nonsense"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{}", "ends too early"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(99))[:-9], "too early"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8bnonsense", "no sound answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n" + gzip.compress(bytes(2 << 20)), "1 MiB"),
+    ],
+)
+def test_an_answer_that_is_no_sound_http_is_told(
+    answer: bytes, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_LARGEST", 1 << 20)
+    with answering(answer) as url, Loopback(Upstream(indexes=(url,)), DAY) as loopback:
+        assert loopback.files("a") == ()
+        assert said in loopback.failures[0]
+
+
+def test_what_a_storage_service_refuses_is_not_there(index: Index) -> None:
+    """PyTorch's index answers 403 for every package that it does not have."""
+    refusal = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n"
+    with answering(refusal) as url, Loopback(Upstream(indexes=(url, index.url)), DAY) as loopback:
+        assert [file.version for file in loopback.files("alpha")] == ["1.0"]
+        assert loopback.failures == ()
+
+
+@contextlib.contextmanager
+def answering(answer: bytes) -> Iterator[str]:
+    """The URL of an index that says this, byte for byte, and hangs up."""
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self) -> None:
+            while self.rfile.readline() not in (b"\r\n", b""):
+                pass
+            self.wfile.write(answer)
+
+    with socketserver.TCPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/simple"
+        server.shutdown()
+        thread.join()
 
 
 def test_an_index_that_fails_is_told(index: Index) -> None:

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import gzip
 import html
+import http.client
 import http.server
 import json
 import os
@@ -23,9 +23,11 @@ import secrets
 import socketserver
 import ssl
 import threading
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
+import zlib
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +45,8 @@ _ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tar\.bz2|tgz)$")
 _SDIST = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)\.(zip|tar\.gz|tar\.bz2|tgz)$")
 _SECONDS = 30.0
 _TRIES = 3
+_LARGEST = 256 << 20  # bytes of a page; the largest of PyPI has some 30 MB
+_PAUSE = 10.0  # seconds that an index which is asked too often may have us wait
 
 
 @value
@@ -227,7 +231,7 @@ def _page(index: str, name: str, opener: urllib.request.OpenerDirector, seconds:
     if answer is None:
         return
     kind, text, final = answer
-    found = _from_json(json.loads(text), final) if "json" in kind else _from_html(text, final)
+    found = _from_json(text, final) if "json" in kind else _from_html(text, final)
     yield from (replace(file, url=_with_account(file.url, index)) for file in found)
 
 
@@ -251,20 +255,38 @@ def _get(url: str, opener: urllib.request.OpenerDirector, seconds: float) -> tup
     for attempt in range(_TRIES):
         try:
             with opener.open(request, timeout=seconds) as response:
-                body = response.read()
-                if response.headers.get("Content-Encoding") == "gzip":
-                    body = gzip.decompress(body)
-                final = response.geturl()
-                return response.headers.get("Content-Type", ""), body.decode("utf-8", "replace"), final
+                body = _body(response)
+                return response.headers.get("Content-Type", ""), body.decode("utf-8", "replace"), response.url
         except urllib.error.HTTPError as error:
-            if error.code in (404, 410):
+            # Storage services refuse what they do not have, as PyTorch's index does.
+            if error.code in (404, 410) or (error.code == 403 and not parts.username):
                 return None
-            if error.code < 500 or attempt + 1 == _TRIES:
+            if (error.code < 500 and error.code != 429) or attempt + 1 == _TRIES:
                 raise
-        except OSError:
+            if error.code == 429:
+                time.sleep(_pause(error.headers.get("Retry-After")))
+        except (OSError, http.client.HTTPException, EOFError, zlib.error) as error:
             if attempt + 1 == _TRIES:
-                raise
+                raise error if isinstance(error, OSError) else OSError(f"no sound answer: {error}") from error
     return None
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    """All of an answer, unpacked. Raises OSError, EOFError, zlib.error; ValueError for an endless one."""
+    packed = response.headers.get("Content-Encoding") == "gzip"
+    unpacker = zlib.decompressobj(wbits=31) if packed else None
+    body = bytearray()
+    while piece := response.read(1 << 20):
+        body += unpacker.decompress(piece, _LARGEST - len(body) + 1) if unpacker else piece
+        if len(body) > _LARGEST:
+            raise ValueError(f"a page of more than {_LARGEST >> 20} MiB")
+    if response.length or (unpacker and not unpacker.eof):
+        raise EOFError("it ends too early")
+    return bytes(body)
+
+
+def _pause(wanted: str | None) -> float:
+    return min(float(wanted), _PAUSE) if wanted and wanted.isdigit() else 1.0
 
 
 def _opener(upstream: Upstream) -> urllib.request.OpenerDirector:
@@ -287,19 +309,28 @@ def _opener(upstream: Upstream) -> urllib.request.OpenerDirector:
     )
 
 
-def _from_json(page: dict[str, Any], url: str) -> Iterator[File]:
-    for entry in page.get("files", ()):
-        metadata = entry.get("core-metadata", entry.get("dist-info-metadata"))
-        yanked = entry.get("yanked", False)
-        yield from _file(
-            name=str(entry["filename"]),
-            url=urllib.parse.urljoin(url, str(entry["url"])),
-            hashes=tuple(sorted((str(kind), str(digest)) for kind, digest in entry["hashes"].items())),
-            requires_python=entry.get("requires-python") or None,
-            yanked=None if yanked is False else "" if yanked is True else str(yanked),
-            uploaded=entry.get("upload-time"),
-            metadata=_metadata_hash(metadata),
-        )
+def _from_json(text: str, url: str) -> Iterator[File]:
+    """The files of a page. Raises ValueError where it is none."""
+    try:
+        for entry in json.loads(text).get("files", ()):
+            yield from _entry(entry, url)
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"no page of a package index ({type(error).__name__}: {error})") from error
+
+
+def _entry(entry: dict[str, Any], url: str) -> Iterator[File]:
+    uploaded, yanked = entry.get("upload-time"), entry.get("yanked", False)
+    metadata = entry.get("core-metadata", entry.get("dist-info-metadata"))
+    requires_python = entry.get("requires-python")
+    yield from _file(
+        name=str(entry["filename"]),
+        url=urllib.parse.urljoin(url, str(entry["url"])),
+        hashes=tuple(sorted((str(kind), str(digest)) for kind, digest in entry["hashes"].items())),
+        requires_python=str(requires_python) if requires_python else None,
+        yanked=None if yanked is False else "" if yanked is True else str(yanked),
+        uploaded=str(uploaded) if uploaded else None,
+        metadata=_metadata_hash(metadata),
+    )
 
 
 def _metadata_hash(metadata: object) -> str | None:
