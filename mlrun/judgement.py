@@ -114,8 +114,10 @@ def _metrics(before: RunRecord, after: RunRecord, tolerance: Tolerance) -> list[
 def _metric(name: str, before: Metric | None, after: Metric | None, tolerance: Tolerance) -> Item:
     a, b = (None if it is None else it.last for it in (before, after))
     if before is None or after is None or a is None or b is None:
-        note = f"only in the {'repetition' if before is None else 'original'}"
-        return Item(kind="metric", name=name, level="different", note=note, before=a, after=b)
+        side = "repetition" if before is None else "original"
+        return Item(
+            kind="metric", name=name, level="different", note=f"only in the {side}", before=a, after=b
+        )
     grade = sameness.numbers(a, b, tolerance)
     note = None if grade == "identical" else f"{a!r} and {b!r}, {b - a:+.3g}"
     return Item(kind="metric", name=name, level=grade, note=note, before=a, after=b)

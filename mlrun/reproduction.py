@@ -143,7 +143,15 @@ def _run(ready: _Ready, original: RunRecord, wanted: Wanted, stage: Stage) -> Ru
 
 def _causes(original: RunRecord, record: RunRecord, store: Store, stage: Stage) -> tuple[Cause, ...]:
     found = difference.difference(original, record, store=store, cache=stage.cache, caller=stage.caller)
-    return tuple(cause for cause in found.causes if cause.kind in difference.CAUSES)
+    same_command = _without_place(original, stage) == _without_place(record, stage)
+    return tuple(cause for cause in found.causes if cause.kind != "command" or not same_command)
+
+
+def _without_place(record: RunRecord, stage: Stage) -> str:
+    """The command without the folder that it ran in."""
+    text = record.command.text if record.command else ""
+    text = text.replace(str(stage.cache.checkouts / record.id), ".")
+    return text.replace(record.source.directory, ".") if record.source else text
 
 
 def _tolerance(wanted: Wanted, ready: _Ready) -> Tolerance:

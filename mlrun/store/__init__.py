@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import StoreError
 from mlrun.files import is_locked, remove_tree, sync_folder, try_lock, write_atomic
@@ -22,7 +22,8 @@ from mlrun.store.trouble import told
 from mlrun.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import sqlite3
+    from collections.abc import Callable, Iterable
     from types import TracebackType
 
     from mlrun.files import Home, RunPaths
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from mlrun.store.query import Query
 
 __all__ = ["Lease", "Query", "Store"]
+
+Answer = TypeVar("Answer")
 
 _LOST = Failure(
     code="lost",
@@ -203,6 +206,16 @@ class Store:
         moment = time.time() if now is None else now
         say = self._narrator.say
         return self._index().use(lambda connection: select(connection, query, now=moment, say=say))
+
+    def lineage(self, ask: Callable[[sqlite3.Connection], Answer]) -> Answer:
+        """What a question of `store.lineage` answers, put to the index."""
+        return self._index().use(ask)
+
+    def ids(self) -> tuple[str, ...]:
+        """Every run that has a folder, whether its record can be read or not."""
+        from mlrun.store.index import run_ids
+
+        return tuple(sorted(run_ids(self.home)))
 
     def running(self) -> tuple[RunRecord, ...]:
         """The records of the runs that go on now."""

@@ -1,0 +1,337 @@
+"""Would running a project again change anything: what is there now, held against its last good run.
+
+A record is made up of what would be recorded if the same were asked again, and compared as two runs are.
+Files that the program made, or that only say what the record knows by itself (an environment file, a README),
+are no reason to run again; what they lead to is.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from mlrun import data, difference, env, recording, resolve, scene, source
+from mlrun.difference.causes import words
+from mlrun.errors import MlrunError
+from mlrun.model import RunRequest
+from mlrun.recording import Prepared
+from mlrun.store import Query
+from mlrun.store.names import new_id
+from mlrun.value import replace, value
+
+if TYPE_CHECKING:
+    from mlrun.difference import Difference
+    from mlrun.env import Plan
+    from mlrun.model import Artifact, RunRecord, Snapshot
+    from mlrun.scene import Desk, Scene, Wanted
+
+State = Literal["current", "stale", "unknown"]
+_LOOKED_AT = 50  # runs of that name among which one from the same place is preferred
+_KINDS = ("data", "code", "parameters", "variables", "command")
+_MANAGERS = {"system": "system", "conda": "conda"}
+
+
+@value
+class Cause:
+    """One reason to run again; `kind` is that of a section of a difference, or `environment`."""
+
+    kind: str
+    name: str
+    text: str
+
+
+@value
+class Status:
+    """An entry point held against its last good run, `run` and `name`; None where there is none.
+
+    `unknown` are sentences about what cannot be told.
+    """
+
+    entry_point: str
+    run: str | None = None
+    name: str | None = None
+    started_at: str | None = None
+    causes: tuple[Cause, ...] = ()
+    unknown: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """Stale, where one thing is known to be; unknown, where nothing is but something cannot be told."""
+        if self.causes:
+            return "stale"
+        return "unknown" if self.unknown or self.run is None else "current"
+
+
+def status(
+    wanted: Wanted,
+    desk: Desk,
+    *,
+    entry_point: str | None,
+    parameters: tuple[tuple[str, str], ...] = (),
+) -> tuple[Status, ...]:
+    """Look at an entry point, or at all of a project's (None). Raises MlrunError."""
+    desk.home.prepare()
+    run_id = new_id()
+    found = scene.understand(wanted, desk, run_id=run_id)
+    try:
+        names = [each.name for each in found.project.entry_points] if entry_point is None else [entry_point]
+        return tuple(
+            _Looking(found=found, wanted=wanted, desk=desk, run_id=run_id).at(name, parameters)
+            for name in names
+        )
+    finally:
+        source.release(found.snapshot, cache=desk.cache)
+
+
+@value
+class _Looking:
+    """One call of `status`."""
+
+    found: Scene
+    wanted: Wanted
+    desk: Desk
+    run_id: str
+
+    def at(self, name: str, parameters: tuple[tuple[str, str], ...]) -> Status:
+        """One entry point."""
+        last = self._last_good(name)
+        if last is None:
+            return Status(entry_point=name, unknown=("it has never run to a good end here",))
+        known = Status(entry_point=name, run=last.id, name=last.name, started_at=last.started_at)
+        request = self._request(last, parameters)
+        try:
+            spec = resolve.resolve(self.found.project, request, files=_Here(self.found.snapshot, self.desk))
+        except MlrunError as error:
+            cause = Cause(kind="command", name=name, text=f"it cannot run as it did: {error.message}")
+            return replace(known, causes=(cause,))
+        asked = self._asked(last)
+        prepared = Prepared(
+            run_id=self.run_id,
+            request=request,
+            snapshot=self.found.snapshot,
+            project=self.found.project,
+            spec=spec,
+            asked=asked,
+        )
+        now, missing = self._as_if_run(prepared, last)
+        compared = difference.difference(
+            last, now, store=self.desk.store, cache=self.desk.cache, caller=self.desk.caller
+        )
+        changed, unknown = self._environment(asked, last, compared)
+        return replace(
+            known,
+            causes=(*missing, *_causes(compared), *changed),
+            unknown=(*_untold(compared), *unknown),
+            notes=_notes(compared),
+        )
+
+    def _last_good(self, name: str) -> RunRecord | None:
+        """The newest one that is from here, else the newest of that name."""
+        store = self.desk.store
+        rows = store.query(Query(project=self.found.name, statuses=("finished",)))
+        records = (
+            store.load(row.id) for row in [row for row in rows if row.entry_point == name][:_LOOKED_AT]
+        )
+        newest = None
+        for record in records:
+            if "reproduces" in dict(record.parents):
+                continue
+            newest = newest or record
+            if record.source is not None and _is_from(record, self.found.snapshot):
+                return record
+        return newest
+
+    def _request(self, last: RunRecord, parameters: tuple[tuple[str, str], ...]) -> RunRequest:
+        """What was asked then, with what is to be otherwise; defaults are those of now."""
+        given = dict(parameters)
+        for parameter in last.parameters:
+            if parameter.origin in ("default", "logged") or parameter.name in given or parameter.secret:
+                continue
+            moved = parameter.kind == "path" and os.path.exists(parameter.text)
+            given[parameter.name] = parameter.text if moved else parameter.value
+        for parameter in last.parameters:  # its value is in no record, and what it is does not count
+            if parameter.secret and parameter.origin != "default":
+                given.setdefault(parameter.name, "***")
+        return RunRequest(
+            target=self.wanted.target,
+            version=self.wanted.version,
+            entry_point=last.entry_point,
+            parameters=tuple(given.items()),
+        )
+
+    def _asked(self, last: RunRecord) -> env.Asked:
+        """As the last run's kind of environment was chosen by hand, so it is now."""
+        kind = last.environment.kind if last.environment else None
+        if self.wanted.env_manager or kind not in _MANAGERS or self.found.asked.kind == kind:
+            return self.found.asked
+        snapshot = self.found.snapshot
+        return env.read(
+            self.found.project.environment,
+            snapshot.directory,
+            manager=_MANAGERS[kind],
+            root=snapshot.root,
+            caller=self.desk.caller,
+        )
+
+    def _as_if_run(self, prepared: Prepared, last: RunRecord) -> tuple[RunRecord, tuple[Cause, ...]]:
+        """The record that a run would have now, as far as it goes in; the rest is the last one's."""
+        now = recording.open_record(prepared, name="now", caller=self.desk.caller, store=self.desk.store)
+        declared = dict(prepared.spec.variables)
+        kept = {name: text for name, text in last.env_vars if text is None or name in declared}
+        variables = tuple((kept | {name: text for name, text in now.env_vars if name in declared}).items())
+        reader = data.Reader(self.desk.cache, self.desk.teller)
+        missing: tuple[Cause, ...] = ()
+        try:
+            inputs = recording.inputs(prepared, reader)[0]
+        except MlrunError as error:
+            inputs = last.inputs
+            missing = (Cause(kind="data", name="inputs", text=error.message),)
+        seen = {item.path for item in inputs}
+        again = (_again(item, prepared, reader) for item in last.inputs if item.path not in seen)
+        return replace(
+            now,
+            status=last.status,
+            exit_code=last.exit_code,
+            environment=last.environment,
+            env_vars=variables,
+            inputs=(*inputs, *(item for item in again if item is not None)),
+            outputs=last.outputs,
+            metrics=last.metrics,
+            parameters=(*now.parameters, *(it for it in last.parameters if it.origin == "logged")),
+            host=last.host,
+            observed=last.observed,
+            determinism=last.determinism,
+        ), missing
+
+    # --- the environment
+
+    def _environment(
+        self, asked: env.Asked, last: RunRecord, compared: Difference
+    ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
+        """Whether another environment would be entered, as far as can be told without resolving."""
+        facts = last.environment
+        if facts is None or facts.key is None:
+            return (), ("the last run's record names no environment",)
+        if asked.kind != facts.kind:
+            return (_environment_cause(f"{facts.kind} → {asked.kind}"),), ()
+        snapshot = self.found.snapshot
+        try:
+            plan = env.plan(
+                asked,
+                directory=snapshot.directory,
+                tree=snapshot.tree,
+                cache=self.desk.cache,
+                caller=self.desk.caller,
+                day=self.found.day,
+            )
+        except MlrunError as error:
+            return (), (f"environment: {error.message}",)
+        if plan.key is not None:
+            if plan.key == facts.key:
+                return (), ()
+            return (_environment_cause(_told(plan, last)),), ()
+        return self._unbuilt(plan, last, compared)
+
+    def _unbuilt(
+        self, plan: Plan, last: RunRecord, compared: Difference
+    ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
+        facts = last.environment
+        assert facts is not None
+        if facts.python and plan.python and plan.kind == "system" and plan.python != facts.python:
+            return (_environment_cause(f"Python {facts.python} → {plan.python}"),), ()
+        if plan.kind == "system":
+            return (), ()
+        changed = [item.name for item in compared.section("project").different if _names_packages(item.name)]
+        if changed or plan.summary != facts.asked:
+            what = f"{', '.join(changed)} changed" if changed else f"{facts.asked} → {plan.summary}"
+            return (_environment_cause(f"{what}, so it would be resolved anew"),), ()
+        if plan.kind == "docker":
+            return (), () if plan.action == "reuse" else ("environment: the image would be made anew",)
+        return (), ("environment: it is no longer built, and would be resolved anew",)
+
+
+def _environment_cause(text: str) -> Cause:
+    return Cause(kind="environment", name="environment", text=f"environment: {text}")
+
+
+def _told(plan: Plan, last: RunRecord) -> str:
+    facts = last.environment
+    assert facts is not None
+    if facts.asked != plan.summary:
+        return f"{facts.asked} → {plan.summary}"
+    if facts.python != plan.python:
+        return f"Python {facts.python} → {plan.python}"
+    return f"{plan.summary} now leads to other packages"
+
+
+def _names_packages(path: str) -> bool:
+    return not path.lower().endswith((".md", ".rst", ".gitignore", ".gitattributes", "license"))
+
+
+def _is_from(record: RunRecord, snapshot: Snapshot) -> bool:
+    facts = record.source
+    assert facts is not None
+    if facts.subdirectory != snapshot.subdirectory:
+        return False
+    return facts.directory == str(snapshot.origin or snapshot.root) or bool(
+        facts.kind == "git" and facts.url and facts.url == snapshot.url
+    )
+
+
+def _again(artifact: Artifact, prepared: Prepared, reader: data.Reader) -> Artifact | None:
+    """An input that nobody declares, as it is now; None where it is gone. Of some files, those are asked."""
+    path = Path(prepared.snapshot.directory, artifact.path)
+    if artifact.digest is None or any(mark in artifact.path for mark in "*?["):
+        return artifact
+    if not path.exists():
+        return None
+    found = data.describe(
+        path,
+        shown=artifact.path,
+        kind=artifact.kind,
+        declared=artifact.declared,
+        parameter=artifact.parameter,
+        reader=reader,
+        contents=False,
+    )
+    return found.artifact
+
+
+def _causes(compared: Difference) -> tuple[Cause, ...]:
+    return tuple(
+        Cause(kind=kind, name=item.name, text=words(kind, item))
+        for kind in _KINDS
+        for item in compared.section(kind).different
+        if item.because is None and not _is_secret(item.name, compared)
+    )
+
+
+def _is_secret(name: str, compared: Difference) -> bool:
+    return any(it.name == name and it.secret for it in compared.before.parameters)
+
+
+def _untold(compared: Difference) -> tuple[str, ...]:
+    sections = [compared.section(kind) for kind in _KINDS]
+    return tuple(section.missing for section in sections if section.missing)
+
+
+def _notes(compared: Difference) -> tuple[str, ...]:
+    return tuple(
+        f"{item.name} {item.change}, which is no code" for item in compared.section("project").different
+    )
+
+
+class _Here:
+    """A `Locator` that fetches nothing: a URL is known by its name only."""
+
+    def __init__(self, snapshot: Snapshot, desk: Desk) -> None:
+        self.project_directory = str(snapshot.directory)
+        self.caller_directory = desk.caller.directory
+
+    def exists(self, path: str) -> bool:
+        return os.path.exists(path)
+
+    def download(self, url: str) -> str:
+        return source.without_credentials(url)

@@ -1,0 +1,169 @@
+"""Is what was recorded still there, and still the same: the record, and all that it names in the store.
+
+Every object is read and hashed again, once, however many runs refer to it. What is damaged is told with what
+is lost by it. A record tells of an edit by the digest that it bears of itself; the oldest ones bear none.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from mlrun.errors import MlrunError, StoreError
+from mlrun.store import codec
+from mlrun.value import value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from mlrun.model import Digest, Narrator, RunRecord
+    from mlrun.store import Store
+
+State = Literal["intact", "damaged", "unknown"]
+
+_SOURCE = "the run's source cannot be put together any more, so it cannot be repeated"
+_LOCK = "its environment can only be resolved anew, not built again as it was"
+_OUTPUT = "this output cannot be had from the store any more"
+_INPUT = "this input can only be had from where it was, if it is still there"
+
+
+@value
+class Trouble:
+    """What is wrong, or cannot be told (`no-digest`, `not-kept`).
+
+    `lost` says what that costs.
+    """
+
+    what: str
+    state: Literal["missing", "damaged", "edited", "unreadable", "no-digest", "not-kept"]
+    lost: str | None = None
+    digest: str | None = None
+
+    @property
+    def is_damage(self) -> bool:
+        """Whether something is not as it was."""
+        return self.state not in ("no-digest", "not-kept")
+
+
+@value
+class Verification:
+    """One run looked after; `checked` counts the objects that were read, `name` is None if unreadable."""
+
+    run_id: str
+    name: str | None
+    troubles: tuple[Trouble, ...] = ()
+    checked: int = 0
+
+    @property
+    def state(self) -> State:
+        """Damaged, if anything is; unknown, where something cannot be told."""
+        if any(trouble.is_damage for trouble in self.troubles):
+            return "damaged"
+        return "unknown" if self.troubles else "intact"
+
+
+def verify(run_ids: Iterable[str], store: Store, *, narrator: Narrator) -> tuple[Verification, ...]:
+    """Look after some runs, by their whole ids."""
+    ids = tuple(run_ids)
+    objects = _Objects(store)
+    found = []
+    for number, run_id in enumerate(ids):
+        narrator.progress(f"verifying run {number + 1} of {len(ids)}", number / len(ids))
+        found.append(_verified(run_id, store, objects))
+    return tuple(found)
+
+
+def _verified(run_id: str, store: Store, objects: _Objects) -> Verification:
+    path = store.home.run(run_id).record
+    troubles: list[Trouble] = []
+    try:
+        data = path.read_bytes()
+        record = codec.decode(data, file=str(path))
+        unedited = codec.is_unedited(data)
+    except (OSError, StoreError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        lost = "all that was known of the run but its log"
+        return Verification(
+            run_id=run_id,
+            name=None,
+            troubles=(Trouble(what=f"the record: {reason}", state="unreadable", lost=lost),),
+        )
+    if record.id != run_id:
+        lost = "which run this folder is of"
+        troubles.append(Trouble(what=f"the record: it is that of {record.id}", state="edited", lost=lost))
+    if unedited is None:
+        troubles.append(
+            Trouble(what="the record: it was written without a digest of itself", state="no-digest")
+        )
+    elif not unedited:
+        lost = "whether what the record says is what happened"
+        troubles.append(Trouble(what="the record: changed since mlrun wrote it", state="edited", lost=lost))
+    checked = 0
+    for what, its_digest, tree, lost in _named(record):
+        count, trouble = objects.look(what, its_digest, tree=tree, lost=lost)
+        checked += count
+        troubles += trouble
+    if record.status != "running":
+        troubles += _not_kept(record)
+    return Verification(run_id=run_id, name=record.name, troubles=tuple(troubles), checked=checked)
+
+
+def _named(record: RunRecord) -> Iterator[tuple[str, Digest, bool, str]]:
+    """What the record says is in the store: its name, its digest, whether it is a folder, what it is for."""
+    facts = record.source
+    if facts is not None and facts.patch:
+        yield "the patch of uncommitted changes", facts.patch, False, _SOURCE
+    for file in facts.untracked if facts is not None else ():
+        if file.stored:
+            yield f"the untracked file `{file.path}`", file.digest, False, _SOURCE
+    if record.environment is not None and record.environment.lock:
+        yield "the environment's lock", record.environment.lock, False, _LOCK
+    for role, artifacts, lost in (("output", record.outputs, _OUTPUT), ("input", record.inputs, _INPUT)):
+        for artifact in artifacts:
+            if artifact.stored and artifact.digest:
+                yield f"{role} `{artifact.path}`", artifact.digest, artifact.tree, lost
+
+
+def _not_kept(record: RunRecord) -> list[Trouble]:
+    """Outputs that the store never had: nobody can tell whether they are still the same."""
+    return [
+        Trouble(what=f"output `{output.path}`", state="not-kept", digest=output.digest)
+        for output in record.outputs
+        if output.declared and not output.stored
+    ]
+
+
+class _Objects:
+    """The store's objects, each read once."""
+
+    def __init__(self, store: Store) -> None:
+        self._objects = store.objects
+        self._known: dict[str, Literal["missing", "damaged"] | None] = {}
+
+    def look(self, what: str, its_digest: Digest, *, tree: bool, lost: str) -> tuple[int, list[Trouble]]:
+        """How many objects it is, and what is wrong with them."""
+        state = self._state(its_digest)
+        if state is not None:
+            return 1, [Trouble(what=what, state=state, lost=lost, digest=its_digest)]
+        if not tree:
+            return 1, []
+        try:
+            entries = self._objects.entries(its_digest)
+        except MlrunError:
+            return 1, [Trouble(what=what, state="damaged", lost=lost, digest=its_digest)]
+        troubles = []
+        for entry in entries:
+            if entry.digest and (state := self._state(entry.digest)) is not None:
+                inside = f"{what}: `{entry.path}`"
+                troubles.append(Trouble(what=inside, state=state, lost=lost, digest=entry.digest))
+        return 1 + sum(entry.digest is not None for entry in entries), troubles
+
+    def _state(self, its_digest: Digest) -> Literal["missing", "damaged"] | None:
+        if its_digest not in self._known:
+            self._known[its_digest] = self._looked_at(its_digest)
+        return self._known[its_digest]
+
+    def _looked_at(self, its_digest: Digest) -> Literal["missing", "damaged"] | None:
+        try:
+            return None if self._objects.verify(its_digest) else "damaged"
+        except StoreError as error:
+            return "missing" if error.code == "no-such-object" else "damaged"
