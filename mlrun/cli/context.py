@@ -35,8 +35,13 @@ def store() -> Store:
 
     home, _ = places()
     home.prepare()
-    console = Console(caller().variables)
-    atexit.register(console.close)
-    opened = Store(home, console)
+    opened = Store(home, narrator())
     opened.sweep()
     return opened
+
+
+def narrator() -> Console:
+    """Who tells on stderr what goes on, and leaves the terminal as it was at the end."""
+    console = Console(caller().variables)
+    atexit.register(console.close)
+    return console

@@ -115,10 +115,11 @@ class Index:
         connection = _connect(self._home.index)
         with _closed_on_error(connection):
             version = schema.version(connection)
-        if 0 < version <= schema.VERSION:
+        if schema.OLDEST <= version <= schema.VERSION:
             return connection
         connection.close()
-        self._build("the index was made by a newer mlrun" if version else None)
+        age = "a newer" if version > schema.VERSION else "an older"
+        self._build(f"the index was made by {age} mlrun" if version else None)
         return _connect(self._home.index)
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:
@@ -158,7 +159,7 @@ class Index:
         connection.execute("BEGIN IMMEDIATE")
         with connection:
             due = [note for note in batch if note.is_due()]
-            writer = Writer(connection)
+            writer = Writer(connection, self._manifest)
             for run_id in dict.fromkeys(note.run_id for note in due):
                 self._refresh(writer, run_id)
         return due
@@ -205,7 +206,14 @@ class Index:
         ids = list(run_ids(self._home))
         if because is not None:
             self._narrator.say(f"indexing {len(ids)} records: {because}")
-        fill(connection, self._readable(ids))
+        fill(connection, self._readable(ids), self._manifest)
+
+    def _manifest(self, hexadecimal: str) -> bytes | None:
+        """The manifest of a folder, where it is kept."""
+        try:
+            return self._home.object(hexadecimal).read_bytes()
+        except OSError:
+            return None
 
     def _readable(self, ids: list[str]) -> Iterator[RunRecord]:
         for position, run_id in enumerate(ids):
@@ -221,7 +229,7 @@ class Index:
         """The index of a store that we may only read; what has died is shown as lost."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
         with _closed_on_error(connection):
-            writer = Writer(connection)
+            writer = Writer(connection, self._manifest)
             if not self._copy_to(connection):
                 self._fill(connection)
             for note in notes.outstanding(self._home):
@@ -248,16 +256,22 @@ class Index:
         return True
 
 
-def fill(connection: sqlite3.Connection, records: Iterable[RunRecord]) -> None:
-    """Make an index of many records in an empty database."""
+def fill(
+    connection: sqlite3.Connection,
+    records: Iterable[RunRecord],
+    manifest: Callable[[str], bytes | None] = lambda _: None,
+) -> None:
+    """Make an index of many records in an empty database; `manifest` is as in `Writer`."""
     schema.migrate(connection)
     connection.execute("DROP INDEX attributes_by_value")  # quicker made at the end
+    connection.execute("DROP INDEX artifacts_by_digest")
     connection.execute("BEGIN")
     with connection:
-        writer = Writer(connection)
+        writer = Writer(connection, manifest)
         for record in records:
             writer.put(record)
         connection.execute(schema.BY_VALUE)
+        connection.execute(schema.BY_DIGEST[0])
 
 
 def running(connection: sqlite3.Connection) -> tuple[str, ...]:

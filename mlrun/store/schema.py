@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 BY_VALUE = "CREATE INDEX attributes_by_value ON attributes (key, number, text)"
+BY_DIGEST = (
+    "CREATE INDEX artifacts_by_digest ON artifacts (digest, output, started_at)",
+    "CREATE INDEX artifacts_by_run ON artifacts (run, output)",
+)
 
 
 def _first(connection: sqlite3.Connection) -> None:
@@ -66,10 +70,54 @@ def _first(connection: sqlite3.Connection) -> None:
     connection.execute(BY_VALUE)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
+def _second(connection: sqlite3.Connection) -> None:
+    """What went in and came out, by digest; which runs are part of which; what lies in kept folders."""
+    connection.execute("ALTER TABLE runs ADD COLUMN environment TEXT")
+    connection.execute("ALTER TABLE runs ADD COLUMN tree TEXT")
+    connection.execute(
+        """CREATE TABLE artifacts (
+            artifact INTEGER PRIMARY KEY,
+            digest BLOB NOT NULL,
+            run INTEGER NOT NULL,
+            output INTEGER NOT NULL,
+            started_at TEXT NOT NULL,
+            path TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            size INTEGER NOT NULL,
+            files INTEGER NOT NULL,
+            tree INTEGER NOT NULL,
+            declared INTEGER NOT NULL
+        ) STRICT"""
+    )
+    for sql in BY_DIGEST:
+        connection.execute(sql)
+    connection.execute(
+        """CREATE TABLE parents (
+            run INTEGER NOT NULL,
+            parent TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            PRIMARY KEY (run, parent, kind)
+        ) STRICT, WITHOUT ROWID"""
+    )
+    connection.execute("CREATE INDEX parents_by_parent ON parents (parent)")
+    connection.execute("CREATE TABLE trees (tree INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE) STRICT")
+    connection.execute(
+        """CREATE TABLE members (
+            tree INTEGER NOT NULL,
+            digest BLOB NOT NULL,
+            PRIMARY KEY (tree, digest)
+        ) STRICT, WITHOUT ROWID"""
+    )
+    connection.execute("CREATE INDEX members_by_digest ON members (digest)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first, _second)
 """Each takes the index from the version that is its position to the next; only ever append."""
 
 VERSION = len(MIGRATIONS)
+
+OLDEST = 2
+"""An index of an earlier version lacks what only the records know: it is made anew."""
 
 
 def version(connection: sqlite3.Connection) -> int:
