@@ -397,6 +397,18 @@ class TestInTheContainer:
         assert "MLproject:2:1" in done.stderr
         assert shell.show()["error"]["code"] == "unset-variable"
 
+    def test_the_tracking_server_of_its_author_is_not_asked_for(
+        self, shell: Shell, project: Path, base: str
+    ) -> None:
+        names = "MLFLOW_TRACKING_URI, MLFLOW_TRACKING_PASSWORD"
+        write(project, base, "true", docker=f"  environment: [{names}]\n")
+        done = shell.mlrun("run", ".")
+        assert done.returncode == 0, done.stderr
+        shell.variables["MLFLOW_TRACKING_URI"] = "http://127.0.0.1:9"
+        done = shell.mlrun("run", ".")
+        assert done.returncode == 125
+        assert "not set: MLFLOW_TRACKING_PASSWORD" in done.stderr
+
     def test_the_shell_is_the_containers(self, shell: Shell, project: Path, base: str) -> None:
         """MLflow joins the command into the host's shell, where everything after `&&` runs as the user."""
         write(

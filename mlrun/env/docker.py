@@ -44,6 +44,9 @@ _IN_THE_CONTAINER = (
 )
 """Before the command: a home for a user whom the image does not know, and `sh` where it has no bash."""
 
+_TRACKING = tuple(f"MLFLOW_TRACKING_{name}" for name in ("URI", "USERNAME", "PASSWORD", "TOKEN"))
+"""Where MLflow logs, and who logs in there."""
+
 
 def read_container(request: EnvironmentRequest, *, skip_build: bool = False) -> Asked:
     """What `docker_env` asks; with `skip_build`, of a Dockerfile the image of an earlier build."""
@@ -235,9 +238,15 @@ def _built(client: Any, container: Container, site: Site, narrator: Narrator, *,
 
 
 def _variables(container: Container, site: Site) -> tuple[tuple[str, str], ...]:
-    """Those of `docker_env`; of several of the caller's that are missing, all are named."""
+    """Those of `docker_env`; of several of the caller's that are missing, all are named.
+
+    Published projects hand on the address of their author's tracking server, and the key to it. A run
+    without such an address has a tracking server of its own: none of these is missing then.
+    """
+    given = site.caller.variables
+    moot = _TRACKING if _TRACKING[0] not in given else ()
     missing = [
-        name for name, text in container.variables if text is None and name not in site.caller.variables
+        name for name, text in container.variables if text is None and name not in given and name not in moot
     ]
     if missing:
         raise EnvironmentBuildError(
@@ -247,7 +256,9 @@ def _variables(container: Container, site: Site) -> tuple[tuple[str, str], ...]:
             place=container.place,
         )
     return tuple(
-        (name, site.caller.variables[name] if text is None else text) for name, text in container.variables
+        (name, given[name] if text is None else text)
+        for name, text in container.variables
+        if text is not None or name in given
     )
 
 
