@@ -80,8 +80,17 @@ def test_its_neighbours_are_those_that_the_project_allows_nearest_first(
     probes = Probes(tmp_path / "interpreters.json")
     near = neighbours(wanted, chosen=choice.interpreter, caller=caller(tmp_path), probes=probes)
     assert [each.version for each in near][: len(versions)] == versions
-    assert len(near) <= 4
+    assert len(near) <= 6
     assert bool(near) == bool(versions)
+
+
+def test_old_pins_in_a_project_of_today_reach_the_pythons_that_have_their_wheels(tmp_path: Path) -> None:
+    """A `pip freeze` of 2020 that was committed later wants 3.7 or 3.8, and says so nowhere."""
+    every = ("3.13.0", "3.12.1", "3.11.7", "3.10.13", "3.9.18", "3.8.18", "3.7.16", "3.6.15")
+    choice = chosen(tmp_path, None, "2024-03-01T00:00:00Z", *every)
+    probes = Probes(tmp_path / "interpreters.json")
+    near = neighbours(None, chosen=choice.interpreter, caller=caller(tmp_path), probes=probes)
+    assert {"3.8.18", "3.7.16"} <= {each.version for each in near}
 
 
 def test_the_python_of_the_day_that_is_missing_is_told(tmp_path: Path) -> None:

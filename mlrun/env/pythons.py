@@ -35,7 +35,7 @@ RELEASED = {
 """Days of the first releases, from the release schedules (PEPs 429, 478, 494, 537, 569, 596, 619, 664, 693,
 719 and 745)."""
 
-NEIGHBOURS = 4
+NEIGHBOURS = 6
 """How many others are tried at most."""
 
 LAST_LENIENT = "24.0"
