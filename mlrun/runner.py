@@ -114,6 +114,7 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
 
     Raises MlrunError where mlrun cannot do its part; if the record was open by then, it says so too.
     """
+    stage = replace(stage, caller=observing.unobserved(stage.caller))
     stage.home.prepare()
     store = Store(stage.home, stage.teller)
     kept: set[str] = set()

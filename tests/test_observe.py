@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun.files import Cache
-from mlrun.observe import building, events, rules, strace
+from mlrun.observe import INCOMPLETE, building, events, rules, strace
 from mlrun.observe.grouping import AT_MOST, MANY, grouped
 from mlrun.observe.meaning import Seen, understood
 from tests import observe
@@ -247,7 +247,7 @@ def test_a_full_disk_costs_the_log_only_and_is_told(shim: Path, project: Path, t
             file.write(bytes(1 << 20))
         code = "for number in range(5000): open(f'{number}.x', 'w').close()"
         watched.run(sys.executable, "-c", code, cwd=project)
-        assert (watched.folder / building.INCOMPLETE).exists()
+        assert (watched.folder / INCOMPLETE).exists()
     finally:
         subprocess.run(["umount", disk], check=True)
 

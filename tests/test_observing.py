@@ -243,7 +243,9 @@ def test_a_run_inside_of_a_run_keeps_its_files_to_itself(
     inner = Project(places, tmp_path / "inner")
     inner.write("echo > inner.txt")
     project.write(f"{sys.executable} -m mlrun run {inner.folder} --env-manager system -q; echo > outer.txt")
-    assert paths(project.record()["outputs"]) == ["outer.txt"]
+    record = project.record()
+    assert paths(record["outputs"]) == ["outer.txt"]
+    assert paths(record["inputs"]) == []
 
 
 def test_nothing_is_left_of_the_logs(project: Project) -> None:

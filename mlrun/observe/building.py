@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from mlrun.files import Cache
 
 SOURCE = Path(__file__).with_name("shim.c")
-INCOMPLETE = "incomplete"
-"""The file, beside the logs, that tells that some events could not be written down."""
-
 LIBRARIES = ("shim.so", "shim-dl.so")
 """For a libc that has `dlsym` (glibc from 2.34 on, musl), and for one that has it in libdl."""
 

@@ -10,6 +10,8 @@ import os
 import struct
 from typing import TYPE_CHECKING, NamedTuple
 
+from mlrun.observe import NOT_THE_PROGRAMS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -35,23 +37,24 @@ class Event(NamedTuple):
 
 def read(folder: Path) -> Iterator[Event]:
     """All events of the logs in a folder, each log's in its order. Raises OSError."""
-    with os.scandir(folder) as entries:
-        names = [entry.path for entry in entries if entry.name.startswith("log.")]
+    names = os.listdir(folder)
+    passed = {name.removeprefix(NOT_THE_PROGRAMS) for name in names if name.startswith(NOT_THE_PROGRAMS)}
     for name in names:
-        with open(name, "rb") as file:
-            yield from _events(file.read())
+        if name.startswith("log."):
+            with open(folder / name, "rb") as file:
+                yield from _events(file.read(), frozenset(map(int, passed)))
 
 
-def _events(log: bytes) -> Iterator[Event]:
+def _events(log: bytes, passed: frozenset[int]) -> Iterator[Event]:
     if len(log) < _HEAD.size:
         return
     used, _ = _HEAD.unpack_from(log)
     at, end = _HEAD.size, min(used, len(log))
     while at + _RECORD.size <= end:
-        length, kind, time, size, modified, flags, _ = _RECORD.unpack_from(log, at)
+        length, kind, time, size, modified, flags, pid = _RECORD.unpack_from(log, at)
         if length < _RECORD.size or at + length > len(log):
             return
-        if kind in _KINDS:
+        if kind in _KINDS and pid not in passed:
             first, _, rest = log[at + _RECORD.size : at + length].partition(b"\0")
             second = rest.partition(b"\0")[0] if kind in b"ML" else b""
             known = modified != 0

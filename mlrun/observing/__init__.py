@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import data
+from mlrun import data, observe
 from mlrun.errors import EnvironmentBuildError, MlrunError
 from mlrun.files import remove_tree, write_atomic
 from mlrun.observe import building, rules
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mlrun.recording import Prepared
     from mlrun.store import Store
 
-__all__ = ["Observed", "Watch", "begin", "variables", "watched", "with_observed"]
+__all__ = ["Observed", "Watch", "begin", "unobserved", "variables", "watched", "with_observed"]
 
 _HOOK = Path(building.__file__).with_name("hook") / "sitecustomize.py"
 _MLFLOWS_FOLDER = "/mlflow/projects/code"  # where MLflow mounts a project, and we too
@@ -66,6 +67,16 @@ def begin(prepared: Prepared, environment: Environment, *, home: Home, cache: Ca
         note = f"the files that the program opens were not observed: {error.strerror}"
         return replace(watch, how=OFF, findings=(*watch.findings, warning("not-observed", note)))
     return watch
+
+
+def unobserved(caller: Caller) -> Caller:
+    """For a run started by the program of another: what we do ourselves is not that program's doing."""
+    folder = caller.variables.get("MLRUN_OBSERVE")
+    if not folder:
+        return caller
+    with contextlib.suppress(OSError):
+        (Path(folder) / f"{observe.NOT_THE_PROGRAMS}{os.getpid()}").touch()
+    return replace(caller, variables={**caller.variables, "MLRUN_OBSERVE": ""})
 
 
 def _with_shim(watch: Watch, cache: Cache, caller: Caller, *, insisted: bool) -> Watch:
@@ -113,7 +124,8 @@ def _rules(
     if environment.kind == "docker":
         targets = [target for target, _ in _mounts(prepared, environment)]
         return rules.in_container(wanted=targets, unwanted=[str(home.root)])
-    ours = [str(home.root), str(cache.root)]
+    package = Path(__file__).parent.parent  # a step that the program starts may be `mlrun run` again
+    ours = [str(home.root), str(cache.root), sys.prefix, sys.base_prefix, str(package)]
     if environment.location is not None:
         ours += [str(environment.location), *_prefix_of(environment.location / "bin" / "python")]
     else:
@@ -226,7 +238,7 @@ def with_observed(
         from mlrun.observing import after
 
         seen = after.seen(watch, how, prepared)
-        if (watch.folder / building.INCOMPLETE).exists():
+        if (watch.folder / observe.INCOMPLETE).exists():
             note = "not all files that the program opened are known: there was no room to note them"
             findings.append(warning("observed-in-part", note))
     except (OSError, MlrunError) as error:
