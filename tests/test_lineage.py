@@ -91,8 +91,8 @@ def test_a_chain_across_projects_through_renames_copies_and_folders(projects: Pa
     shown = shell.mlrun("lineage", "report of 'mine'.txt").stdout
     assert shown.index(scored["name"]) < shown.index(trained["name"]) < shown.index(prepared["name"])
     assert "written as clean.csv" in shown
-    shown = shell.mlrun("lineage", "score", "--up", "--depth", "1")
-    assert shown.returncode == 1, "a project's folder was neither written nor read"
+    of_project = shell.mlrun("lineage", "score", "--up", "--depth", "1")
+    assert of_project.returncode == 1, "a project's folder was neither written nor read"
     of_depth = json.loads(shell.mlrun("lineage", scored["id"], "--up", "--depth", "1", "--json").stdout)
     assert [each["id"] for each in of_depth["up"]["runs"]] == runs[:0:-1]
 

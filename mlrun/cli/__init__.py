@@ -30,6 +30,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "logs": ("mlrun.cli.logs", "Records", "print what a run printed, or follow it"),
     "get": ("mlrun.cli.get", "Records", "copy a run's outputs out of the store"),
     "rm": ("mlrun.cli.rm", "Records", "remove runs"),
+    "data": ("mlrun.cli.data", "Records", "hash data, compare it, see what has changed since a run"),
     "doctor": ("mlrun.cli.doctor", "Upkeep", "what this machine can do, and what a project lacks"),
     "gc": ("mlrun.cli.gc", "Upkeep", "free the space of what no record needs"),
     "env": ("mlrun.cli.env", "Upkeep", "list, show, compare and remove built environments"),

@@ -44,7 +44,7 @@ def guarded(name: str, arguments: list[str]) -> int:
         sys.stdout.flush()
     except MlrunError as error:
         complain(error, as_json="--json" in arguments)
-        return exit_code_of(" ".join((name, *arguments[:1])) if name == "env" else name, error)
+        return exit_code_of(" ".join((name, *arguments[:1])) if name in ("env", "data") else name, error)
     except Interrupted as interruption:
         tell(f"mlrun: ended by {signal.Signals(interruption.number).name}")
         return 128 + interruption.number
@@ -105,7 +105,11 @@ def _shortage(error: Exception) -> MlrunError | None:
 _EXIT_CODES = {
     **dict.fromkeys(("run", "exec", "shell"), CANNOT),
     **dict.fromkeys(
-        ("check", "diff", "doctor", "lock", "env diff", "reproduce", "verify", "status"), UNCERTAIN
+        (
+            *("check", "diff", "doctor", "lock", "env diff", "data diff", "data status"),
+            *("reproduce", "verify", "status"),
+        ),
+        UNCERTAIN,
     ),
 }
 

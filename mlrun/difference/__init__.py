@@ -12,6 +12,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from mlrun.contents import Contents
 from mlrun.difference import call, causes, code, data, results, surroundings
 from mlrun.difference.values import ASIDE, CAUSES, RESULTS, Cause, Difference, Item, Section
 from mlrun.errors import MlrunError, SourceError
@@ -62,7 +63,7 @@ class _Comparison:
         before, after = self.before, self.after
         differ = before.source and after.source and before.source.tree != after.source.tree
         compared = code.code(before, after, self.trees_of_both() if differ else None, patch=patch)
-        contents = data.Contents(self.store.objects, self.scratch, self.trees_of_both)
+        contents = Contents(self.store.objects, self.scratch, self.trees_of_both)
         found = (
             data.data(before, after, contents),
             compared.code,

@@ -6,6 +6,7 @@ import re
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
+from mlrun.contents import in_tree
 from mlrun.difference.items import lacking, pair
 from mlrun.difference.values import Item, Section
 from mlrun.errors import MlrunError
@@ -206,12 +207,6 @@ def _not_code(before: RunRecord, after: RunRecord) -> frozenset[str]:
         for artifact in (*record.inputs, *record.outputs)
         if artifact.declared or not artifact.path.lower().endswith(_CODE)
     )
-
-
-def in_tree(record: RunRecord, artifact: Artifact) -> str:
-    """An artifact's path relative to the top of the source (as it stands where it lies elsewhere)."""
-    subdirectory = record.source.subdirectory if record.source else ""
-    return str(PurePosixPath(subdirectory) / artifact.path)
 
 
 def is_code(record: RunRecord, artifact: Artifact) -> bool:

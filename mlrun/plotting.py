@@ -1,0 +1,1 @@
+"""The series of metrics of runs, thinned out to what can be seen."""
