@@ -291,7 +291,7 @@ def _of_the_record(original: RunRecord, wanted: Wanted) -> list[Finding]:
             f"give it with `-P {parameter.name}=…`",
         )
         for parameter in original.parameters
-        if parameter.secret and parameter.name not in given
+        if parameter.secret and parameter.origin != "default" and parameter.name not in given
     ]
     reasons += [
         _reason("submodule-dirty", warning)

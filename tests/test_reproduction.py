@@ -1,0 +1,310 @@
+"""Past runs repeated: the four verdicts, each kind of sabotage named, and what cannot be repeated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.indexes import Index, serving
+from tests.test_run import Shell
+from tests.wheels import make_wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROJECT = """
+name: sums
+environment: {requirements: []}
+entry_points:
+  main:
+    parameters:
+      alpha: {type: float, default: 0.5}
+      table: {type: path, default: data/train.csv}
+      how: {type: string, default: plain}
+      token: {type: string, default: "", secret: true}
+    env: {SCALE: "1"}
+    inputs: [data/blob.bin, data/images]
+    outputs: [{path: metrics.json, kind: metrics}, model.bin]
+    command: python train.py {alpha} {table} {how}
+"""
+PROGRAM = """
+import csv, gzip, json, os, random, sys, time
+total = sum(float(row["quality"]) for row in csv.DictReader(open(sys.argv[2])))
+total = total * float(sys.argv[1]) * float(os.environ["SCALE"]) + sum(open("data/blob.bin", "rb").read())
+assert len(os.listdir("data/images")) == 2
+if sys.argv[3] == "random":
+    total += random.random() * 1e-9
+json.dump({"rmse": total}, open("metrics.json", "w"))
+with open("model.bin", "wb") as file:
+    stamp = time.time_ns() % 2**32 if sys.argv[3] == "stamped" else 0
+    file.write(gzip.compress(str(total).encode(), mtime=stamp))
+if sys.argv[3] == "fails":
+    sys.exit(3)
+"""
+
+
+def git(folder: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A project in git; of its data, the table alone is known to git."""
+    folder = tmp_path / "project"
+    (folder / "data/images").mkdir(parents=True)
+    (folder / "MLproject").write_text(PROJECT)
+    (folder / "train.py").write_text(PROGRAM)
+    (folder / "data/train.csv").write_text("quality\n" + "".join(f"{row % 7}\n" for row in range(100)))
+    (folder / "data/blob.bin").write_bytes(bytes(range(256)))
+    for name in ("a", "b"):
+        (folder / f"data/images/{name}.png").write_bytes(name.encode())
+    (folder / ".gitignore").write_text("metrics.json\nmodel.bin\ndata/blob.bin\ndata/images\n")
+    git(folder, "init", "--quiet")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "all of it")
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path: Path, project: Path) -> Shell:
+    return Shell(tmp_path, project)
+
+
+def run(shell: Shell, *options: str) -> dict[str, Any]:
+    return shell.record(".", "--env-manager", "system", *options)
+
+
+def reproduce(shell: Shell, *words: str, code: int) -> dict[str, Any]:
+    done = shell.mlrun("reproduce", *words, "--json", "-q")
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def reasons(found: dict[str, Any]) -> list[str]:
+    assert found["verdict"] == "cannot-be-repeated"
+    assert found["repetitions"] == []
+    return [reason["code"] for reason in found["reasons"]]
+
+
+def levels(found: dict[str, Any], number: int = 0) -> dict[str, str]:
+    return {item["name"]: item["level"] for item in found["repetitions"][number]["items"]}
+
+
+# --- verdicts -----------------------------------------------------------------------------------------
+
+
+def test_identical_and_nothing_of_the_original_is_touched(shell: Shell, project: Path) -> None:
+    original = run(shell)
+    for name in ("metrics.json", "model.bin"):
+        (project / name).write_text("mine")
+    (project / "train.py").write_text("raise SystemExit('the code of now')")
+    before = (shell.home.run(original["id"]).record).read_bytes()
+    found = reproduce(shell, code=0)
+    assert found["verdict"] == "identical"
+    assert levels(found) == {"rmse": "identical", "metrics.json": "identical", "model.bin": "identical"}
+    assert (project / "model.bin").read_text() == "mine"
+    assert shell.home.run(original["id"]).record.read_bytes() == before
+    new = json.loads(shell.mlrun("show", "--json").stdout)
+    assert new["parents"] == {"reproduces": original["id"]}
+    assert new["determinism"]["variables"] == original["determinism"]["variables"]
+    assert new["environment"]["key"] == original["environment"]["key"]
+    assert {item["path"]: item["digest"] for item in new["inputs"]} == {
+        item["path"]: item["digest"] for item in original["inputs"]
+    }
+    assert list((project.parent / "cache/work-v1").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_equal_where_only_a_time_stamp_differs(shell: Shell) -> None:
+    run(shell, "-P", "how=stamped")
+    found = reproduce(shell, code=0)
+    assert found["verdict"] == "equal"
+    assert levels(found)["model.bin"] == "equal"
+    assert "gzip" in found["repetitions"][0]["items"][0]["note"]
+
+
+@pytest.mark.slow
+def test_unseeded_random_is_different_and_the_program_is_named(shell: Shell) -> None:
+    run(shell, "-P", "how=random")
+    found = reproduce(shell, "--runs", "2", code=1)
+    assert found["verdict"] == "different"
+    assert "metric `rmse` differs first" in found["summary"]
+    assert all(repetition["causes"] == [] for repetition in found["repetitions"])
+    assert {item["name"]: item["level"] for item in found["spread"]}["rmse"] == "different"
+    text = shell.mlrun("reproduce", "latest~2", "-q").stdout
+    assert "the program itself is not deterministic" in text
+
+
+@pytest.mark.slow
+def test_within_tolerance_by_hand_and_by_the_project(shell: Shell, project: Path) -> None:
+    run(shell, "-P", "how=random")
+    found = reproduce(shell, "--rtol", "1e-6", code=0)
+    assert found["verdict"] == "close"
+    assert levels(found) == {"rmse": "close", "metrics.json": "close", "model.bin": "close"}
+    with (project / "MLproject").open("a") as file:
+        file.write("repro: {rtol: 1e-6}\n")
+    run(shell, "-P", "how=random")
+    assert reproduce(shell, code=0)["tolerance"] == {"rtol": 1e-6, "atol": 0.0}
+
+
+@pytest.mark.slow
+def test_another_parameter_is_the_cause_and_the_rest_is_kept(shell: Shell) -> None:
+    run(shell, "-P", "how=stamped")
+    found = reproduce(shell, "-P", "alpha=0.7", code=1)
+    assert found["changed"] == ["alpha"]
+    assert [cause["name"] for cause in found["repetitions"][0]["causes"]] == ["alpha"]
+    new = json.loads(shell.mlrun("show", "--json").stdout)
+    assert {name: it["value"] for name, it in new["parameters"].items()} == {
+        "alpha": "0.7",
+        "table": "data/train.csv",
+        "how": "stamped",
+        "token": "***",
+    }
+    assert shell.mlrun("reproduce", "latest", "-P", "alhpa=1").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_failure_that_is_repeated_is_the_same(shell: Shell) -> None:
+    done = shell.mlrun("run", ".", "--env-manager", "system", "-q", "-P", "how=fails")
+    assert done.returncode == 3
+    assert reproduce(shell, code=0)["verdict"] == "identical"
+
+
+# --- sabotage: what is restored, and what is refused --------------------------------------------------
+
+
+@pytest.mark.slow
+def test_code_and_variables_of_then_are_used_uncommitted_ones_too(shell: Shell, project: Path) -> None:
+    text = (project / "train.py").read_text()
+    (project / "train.py").write_text(text.replace("total * float", "2 * total * float"))
+    (project / "helper.py").write_text("X = 1\n")
+    original = run(shell)
+    git(project, "checkout", "train.py")
+    (project / "helper.py").unlink()
+    (project / "MLproject").write_text(PROJECT.replace('SCALE: "1"', 'SCALE: "9"'))
+    shell.variables |= {"OMP_NUM_THREADS": "7", "PYTHONHASHSEED": "11"}
+    assert reproduce(shell, code=0)["verdict"] == "identical"
+    new = json.loads(shell.mlrun("show", "--json").stdout)
+    assert new["source"]["tree"] == original["source"]["tree"]
+    assert new["env_vars"]["SCALE"] == "1"
+    assert new["determinism"]["variables"]["PYTHONHASHSEED"] == "0"
+
+
+@pytest.mark.slow
+def test_one_byte_of_data_is_refused_unless_allowed(shell: Shell, project: Path) -> None:
+    run(shell)
+    (project / "data/blob.bin").write_bytes(bytes(range(255)) + b"\0")
+    found = reproduce(shell, code=2)
+    assert reasons(found) == ["data-changed"]
+    assert "data/blob.bin" in found["reasons"][0]["message"]
+    found = reproduce(shell, "--allow-changed-data", code=1)
+    assert [cause["name"] for cause in found["repetitions"][0]["causes"]] == ["data/blob.bin"]
+    assert [note["code"] for note in found["notes"]] == ["data-changed"]
+
+
+@pytest.mark.slow
+def test_data_that_the_store_has_need_not_be_there(shell: Shell, project: Path) -> None:
+    from mlrun.store import Store
+
+    original = run(shell)
+    digests = {item["path"]: item["digest"] for item in original["inputs"]}
+    Store(shell.home).objects.put_file(project / "data/blob.bin", digests["data/blob.bin"])
+    (project / "data/blob.bin").unlink()
+    (project / "data/train.csv").unlink()  # git has it
+    assert reproduce(shell, code=0)["verdict"] == "identical"
+
+
+def test_every_reason_is_said_before_anything_runs(shell: Shell, project: Path) -> None:
+    run(shell, "-P", "token=s3cret")
+    shutil.rmtree(project / "data/images")
+    (project / "data/blob.bin").write_bytes(b"other")
+    count = len(list(shell.home.runs.glob("*/*")))
+    found = reproduce(shell, code=2)
+    assert sorted(reasons(found)) == ["data-changed", "data-gone", "secret-needed"]
+    assert len(list(shell.home.runs.glob("*/*"))) == count
+
+
+@pytest.mark.slow
+def test_a_commit_that_is_gone(shell: Shell, project: Path) -> None:
+    run(shell)
+    shutil.rmtree(project / ".git")
+    git(project, "init", "--quiet")
+    assert "commit-gone" in reasons(reproduce(shell, code=2))
+
+
+@pytest.mark.slow
+def test_an_untracked_file_that_the_store_has_lost(shell: Shell, project: Path) -> None:
+    (project / "helper.py").write_text("X = 1\n")
+    record = run(shell)
+    kept = record["source"]["untracked"][0]["digest"].removeprefix("blake3:")
+    shell.home.object(kept).unlink()
+    assert "source-not-kept" in reasons(reproduce(shell, code=2))
+
+
+@pytest.mark.slow
+def test_a_run_without_a_result(shell: Shell, project: Path) -> None:
+    (project / "train.py").write_text("import os\nos.kill(os.getpid(), 9)\n")
+    assert shell.mlrun("run", ".", "--env-manager", "system", "-q").returncode == 137
+    assert reasons(reproduce(shell, code=2)) == ["no-result"]
+
+
+@pytest.mark.slow
+def test_what_lies_outside_is_not_overwritten_unawares(shell: Shell, project: Path, tmp_path: Path) -> None:
+    place = tmp_path / "results/out.txt"
+    place.parent.mkdir()
+    (project / "MLproject").write_text(
+        f"name: out\nenvironment: {{requirements: []}}\nentry_points:\n  main:\n    outputs: [{place}]\n"
+        f"    command: echo hello > {place}\n"
+    )
+    run(shell)
+    place.write_text("mine")
+    assert reasons(reproduce(shell, code=2)) == ["writes-outside"]
+    assert place.read_text() == "mine"
+    assert reproduce(shell, "--allow-overwrite", code=0)["verdict"] == "identical"
+
+
+# --- environments -------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_lock_decides_and_not_what_the_index_serves_now(
+    shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    wheels = tmp_path / "wheels"
+    make_wheel(wheels, "seasoning", "1.0.0", source="SALT = 1\n")
+    (project / "MLproject").write_text(
+        "name: soup\nenvironment: {requirements: [seasoning]}\nentry_points:\n  main:\n"
+        "    outputs: [soup.txt]\n    command: python cook.py\n"
+    )
+    (project / "cook.py").write_text("import seasoning\nopen('soup.txt', 'w').write(str(seasoning.SALT))\n")
+    with serving(Index(wheels)) as index:
+        shell.variables |= {"UV_INDEX_URL": index.url, "UV_DEFAULT_INDEX": index.url}
+        original = shell.record(".")
+        make_wheel(wheels, "seasoning", "1.0.1", source="SALT = 2\n")
+        shutil.rmtree(tmp_path / "cache")
+        assert reproduce(shell, code=0)["verdict"] == "identical"
+        new = json.loads(shell.mlrun("show", "--json").stdout)
+        assert new["environment"]["packages"] == original["environment"]["packages"]
+        again = shell.record(".", "--refresh-env")
+        assert [it["version"] for it in again["environment"]["packages"]] == ["1.0.1"]
+
+
+@pytest.mark.slow
+def test_an_interpreter_that_is_missing(shell: Shell) -> None:
+    record = shell.record(".")
+
+    def older(content: dict[str, Any]) -> None:
+        content["environment"]["python"] = "3.11.0"
+        content["environment"]["key"] = "blake3:" + "0" * 64
+
+    path = shell.home.run(record["id"]).record
+    content = json.loads(path.read_text())
+    older(content)
+    path.write_text(json.dumps(content))
+    found = reproduce(shell, code=2)
+    assert any("3.11.0" in reason["message"] for reason in found["reasons"])

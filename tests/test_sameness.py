@@ -1,0 +1,193 @@
+"""Contents that differ in bytes: what says the same, what is close, and what is not."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import pickle
+import pickletools
+import struct
+import tarfile
+import zipfile
+import zlib
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlrun.model import Tolerance
+from mlrun.sameness import numbers, same
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CLOSE = Tolerance(rtol=1e-6)
+
+
+def zipped(content: bytes, year: int, name: str = "a.txt") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(name, (year, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()
+
+
+def tarred(content: bytes, seconds: int, *, mode: int = 0o644) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        info = tarfile.TarInfo("a.txt")
+        info.size, info.mtime, info.mode = len(content), seconds, mode
+        archive.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def png(pixels: bytes, *, text: bytes, level: int = 6) -> bytes:
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I4s", len(data), name) + data + struct.pack(">I", zlib.crc32(name + data))
+
+    head = struct.pack(">IIBBBBB", len(pixels), 1, 8, 0, 0, 0, 0)
+    parts = chunk(b"IHDR", head) + chunk(b"tEXt", text) + chunk(b"IDAT", zlib.compress(b"\0" + pixels, level))
+    return b"\x89PNG\r\n\x1a\n" + parts + chunk(b"IEND", b"")
+
+
+def npy(*values: float) -> bytes:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({len(values)},), }}".ljust(117) + "\n"
+    return (
+        b"\x93NUMPY\x01\x00"
+        + struct.pack("<H", len(header))
+        + header.encode()
+        + struct.pack(f"<{len(values)}d", *values)
+    )
+
+
+PACKED: dict[str, Callable[[bytes, int], bytes]] = {
+    "gzip": lambda data, number: gzip.compress(data, mtime=number),
+    "bzip2": bz2.compress,
+    "xz": lambda data, number: lzma.compress(data, preset=number),
+    "zip": lambda data, number: zipped(data, 2000 + number),
+    "tar": tarred,
+    "tar.gz": lambda data, number: gzip.compress(tarred(data, number), mtime=number),
+    "zlib": zlib.compress,
+}
+LONG = b"".join(b"%d," % (number * number) for number in range(20_000))
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_only_how_it_is_packed(kind: str) -> None:
+    pack = PACKED[kind]
+    assert pack(LONG, 1) != pack(LONG, 9)
+    assert same(pack(LONG, 1), pack(LONG, 9)).grade == "equal"
+    assert same(pack(LONG, 1), pack(LONG + b"x", 9)).grade == "different"
+
+
+def test_archives_with_other_members_or_modes_are_different() -> None:
+    assert "only in the" in str(same(zipped(b"x", 2000), zipped(b"x", 2000, "b.txt")).note)
+    assert same(tarred(b"x", 1), tarred(b"x", 1, mode=0o755)).grade == "different"
+
+
+def test_pictures_by_what_is_drawn() -> None:
+    assert same(png(b"abc", text=b"Date\0one"), png(b"abc", text=b"Date\0two", level=0)).grade == "equal"
+    assert same(png(b"abc", text=b"Date\0one"), png(b"abd", text=b"Date\0one")).grade == "different"
+
+
+def test_json_by_value() -> None:
+    assert same(b'{"a": 1, "b": [2]}', b'{"b":[2],"a":1.0}').grade == "equal"
+    assert same(b'{"a": 1}', b'{"a": true}').grade == "different"
+    found = same(b'{"a": {"rmse": 0.5}}', b'{"a": {"rmse": 0.50000001}}')
+    assert (found.grade, found.note) == ("different", "JSON: `.a.rmse` 0.5 and 0.50000001")
+    assert same(b'{"rmse": 0.5}', b'{"rmse": 0.50000001}', tolerance=CLOSE).grade == "close"
+    assert same(b'{"a": 1}', b'{"a": 1, "a": 1}').grade == "different"  # a key twice: who knows which counts
+
+
+def test_numbers_in_text_and_arrays_within_a_tolerance() -> None:
+    assert same(b"a,1.0000000\n", b"a,1.0000001\n", tolerance=CLOSE).grade == "close"
+    assert same(b"a,1.0000000\n", b"a,1.0000001\n").grade == "different"
+    assert same(b"a,1.0\n", b"b,1.0\n", tolerance=CLOSE).grade == "different"
+    assert same(npy(1.0, 2.0), npy(1.0, 2.0000001), tolerance=CLOSE).grade == "close"
+    assert same(npy(1.0, 2.0), npy(1.0, 2.1), tolerance=CLOSE).grade == "different"
+    assert (
+        same(zipped(npy(1.0), 2000, "a.npy"), zipped(npy(1.0000001), 2001, "a.npy"), tolerance=CLOSE).grade
+        == "close"
+    )
+    assert numbers(float("nan"), float("nan")) == "identical"
+
+
+def test_the_first_line_that_differs_is_named() -> None:
+    assert same(b"one\ntwo\n", b"one\nTwo\n").note == "line 2: `two` and `Two`"
+    assert same(b"\0one", b"\0onf").note == "from byte 3 of 4"
+
+
+# --- pickles ------------------------------------------------------------------------------------------
+
+
+def test_pickles_that_are_framed_or_numbered_otherwise() -> None:
+    value = {"weights": [1.5, 2.5, None], "name": "forest", "again": "forest"}
+    data = pickle.dumps(value, protocol=4)
+    assert pickletools.optimize(data) != data
+    assert same(data, pickletools.optimize(data)).grade == "equal"
+
+
+def test_a_text_written_out_again_is_the_same_text() -> None:
+    text = "a text of some length"
+    other = "a text of some lengt" + chr(104)
+    shared, apart = pickle.dumps([text, text]), pickle.dumps([text, other])
+    assert shared != apart
+    assert same(shared, apart).grade == "equal"
+
+
+def test_the_order_of_a_sets_members_does_not_count() -> None:
+    data = pickle.dumps({"a", "b"}, protocol=4)
+    turned = (
+        data.replace(b"\x8c\x01a", b"\x8c\x01?")
+        .replace(b"\x8c\x01b", b"\x8c\x01a")
+        .replace(b"\x8c\x01?", b"\x8c\x01b")
+    )
+    assert turned != data
+    assert same(data, turned).grade == "equal"
+
+
+def test_a_pickle_is_never_loaded() -> None:
+    class Harm:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (exec, ("raise SystemExit('loaded')",))
+
+    one, other = pickle.dumps([Harm(), 1]), pickle.dumps([Harm(), 2])
+    assert same(one, other).grade == "different"
+
+
+def test_lists_shared_and_apart_are_not_the_same() -> None:
+    inner: list[int] = []
+    assert same(pickle.dumps([inner, inner]), pickle.dumps([[], []])).grade == "different"
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(VALUES, VALUES, st.sampled_from([2, 3, 4, 5]))
+def test_unlike_values_are_never_the_same(one: object, other: object, protocol: int) -> None:
+    """Never a wrong `equal`: of pickles, and of JSON."""
+    packed = [pickle.dumps(value, protocol=protocol) for value in (one, other)]
+    if same(*packed).grade in ("identical", "equal"):
+        assert repr(one) == repr(other)
+    assert same(packed[0], pickletools.optimize(packed[0])).grade in ("identical", "equal")
+    texts = [json.dumps(value).encode() for value in (one, other)]
+    if same(*texts).grade in ("identical", "equal"):
+        assert one == other
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(sorted(PACKED)), st.data())
+def test_broken_files_are_different_and_no_error(kind: str, data: st.DataObject) -> None:
+    whole = PACKED[kind](b"some text that is packed", 1)
+    broken = bytearray(whole)
+    broken[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
+    same(whole, bytes(broken))
+    assert same(whole, whole[:30]).grade == "different"
