@@ -140,6 +140,15 @@ def test_another_day_is_another_environment(bench: Bench) -> None:
     assert (third.as_of, third.as_of_why, third.adaptations) == (None, None, ())
 
 
+def test_packages_of_another_day_do_not_stand_in_for_an_index_that_is_down(bench: Bench) -> None:
+    bench.index.broken = 999
+    bench.extra["UV_HTTP_RETRIES"] = "0"
+    assert bench.failure().code == "no-network"
+    assert not [line for line in bench.narrator.lines if "trying" in line]
+    bench.index.broken = 0
+    assert held(bench.ensure())["alpha"] == "1.0"
+
+
 def test_a_plan_tells_the_day(bench: Bench) -> None:
     def plan() -> env.Plan:
         return env.plan(

@@ -35,6 +35,17 @@ def test_a_package_too_old_for_this_python_is_said_in_one_line_with_what_to_try(
     )
 
 
+@pytest.mark.parametrize(
+    "status", ["server error (503 Service Unavailable)", "client error (429 Too Many Requests)"]
+)
+def test_an_index_that_is_down_is_no_reason_for_other_packages(status: str) -> None:
+    said = (
+        f"error: Request failed after 3 retries\n  cause: HTTP status {status} for url (https://x.example/)\n"
+    )
+    error = explain("resolve the environment", Captured(exit_code=1, stdout=b"", stderr=said.encode()))
+    assert error.code == "no-network"
+
+
 def test_a_package_of_the_projects_own_that_does_not_build_is_told_by_its_cause() -> None:
     said = b"error: Failed to build `mine @ file:///p`\n  cause: Call to `hatchling.build` failed\n"
     error = explain("build mine", Captured(exit_code=1, stdout=b"", stderr=said))

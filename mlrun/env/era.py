@@ -125,9 +125,9 @@ class _Pip:
             except EnvironmentBuildError as error:
                 if not index.failures:
                     raise
-                raise EnvironmentBuildError(
-                    f"the index does not answer: {index.failures[0]}", code="no-network"
-                ) from error
+                raise _unanswered(index.failures[0]) from error
+            if down := [each for each in index.failures if not _REFUSED.search(each)]:
+                raise _unanswered(down[0])  # what another index has may not be what was meant
 
     def _install(self) -> None:
         doing = f"make ready pip {version_of_pip(self.interpreter)}"
@@ -204,6 +204,14 @@ class _Pip:
         said = self.run("install", "--prefer-binary", BIG_ONLY_AS_WHEELS, *names)
         if said.exit_code != 0:
             raise explain((said.stdout + said.stderr).decode("utf-8", "replace"), self.interpreter)
+
+
+_REFUSED = re.compile(r"HTTP Error 4(?!29)\d\d:")
+"""An index that will not have us today will not tomorrow: pip passes over it."""
+
+
+def _unanswered(failure: str) -> EnvironmentBuildError:
+    return EnvironmentBuildError(f"the index does not answer: {failure}", code="no-network")
 
 
 def _variables(given: Mapping[str, str], index: str) -> dict[str, str]:

@@ -225,7 +225,11 @@ def _reason(lines: list[str], exit_code: int) -> str:
 def _code(text: str) -> str:
     if "No solution found" in text or "not found in the package registry" in text:
         return "cannot-resolve"
-    if re.search(r"dns error|Connect|timed out|error sending request|UnknownIssuer", text):
+    if re.search(
+        r"dns error|Connect|timed out|error sending request|UnknownIssuer|HTTP status server error"
+        r"|429 Too Many Requests",
+        text,
+    ):
         return "no-network"
     if re.search(r"Failed to build|build backend|build_wheel", text):
         return "cannot-build-package"
