@@ -60,6 +60,16 @@ def test_a_list_is_cut_down_to_what_is_imported_and_implied(site: Site) -> None:
     ]
 
 
+def test_a_repository_that_nothing_imports_is_left_out(site: Site) -> None:
+    """`pip freeze` lists what was installed with `-e` so, the project itself above all."""
+    (site.directory / "requirements.txt").write_text(
+        "pandas==1.5.2\n-e git+https://example.org/me/own.git@0f3c#egg=own\n"
+        "mlflow @ git+https://example.org/fork/mlflow.git\n"
+    )
+    kept = ["pandas==1.5.2", "mlflow @ git+https://example.org/fork/mlflow.git"]
+    assert texts(reduced(asked_of(site), site)) == kept
+
+
 def test_what_is_left_out_still_decides_its_version(site: Site) -> None:
     smaller = reduced(asked_of(site), site)
     assert smaller is not None

@@ -138,7 +138,7 @@ def reduced(asked: Asked, site: Site) -> Asked | None:
     """The same, cut down to what the project's sources import; None where nothing can be cut.
 
     What is left out and pinned stays as a constraint where its version decides whether others work. Local
-    projects, direct URLs and build requirements stay.
+    projects, direct URLs and build requirements stay; repositories, which `pip freeze` lists too, do not.
     """
     if not asked.requirements or asked.lock:
         return None
@@ -188,7 +188,8 @@ def _is_bound(item: Requirement) -> bool:
 
 def _is_kept(item: Requirement, wanted: set[str]) -> bool:
     name = name_of(item.text)
-    return name is None or canonical(name) in wanted or " @ " in item.text
+    file = " @ " in item.text and " @ git+" not in item.text
+    return name is None or canonical(name) in wanted or file
 
 
 def _minor_series(text: str) -> str:
