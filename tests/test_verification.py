@@ -1,0 +1,118 @@
+"""Records and objects looked after: every kind of damage is found, and what is lost by it is said."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.test_run import Shell
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PROJECT = """
+name: kept
+environment: {requirements: []}
+entry_points:
+  main:
+    outputs: [model.bin, plots]
+    command: mkdir -p plots && echo a > plots/a.txt && echo b > plots/b.txt && echo model > model.bin
+"""
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    project = tmp_path / "project"
+    project.mkdir()
+    (project / "MLproject").write_text(PROJECT)
+    return Shell(tmp_path, project)
+
+
+def verify(shell: Shell, *words: str, code: int) -> dict[str, Any]:
+    done = shell.mlrun("verify", *words, "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def troubles(found: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(it["what"], it["state"]) for run in found["runs"] for it in run["troubles"]]
+
+
+def object_of(shell: Shell, digest: str) -> Path:
+    return shell.home.object(digest.removeprefix("blake3:"))
+
+
+def test_intact_damaged_and_missing(shell: Shell) -> None:
+    record = shell.record(".", "--env-manager", "system")
+    found = verify(shell, code=0)
+    assert (found["state"], found["runs"][0]["checked"]) == (
+        "intact",
+        5,
+    )  # MLproject, model, plots and two in it
+    model, plots = (output["digest"] for output in record["outputs"])
+    manifest = json.loads(object_of(shell, plots).read_bytes())
+    inside = object_of(shell, manifest["entries"][1]["digest"])
+    inside.chmod(0o644)
+    inside.write_text("c\n")
+    object_of(shell, model).unlink()
+    object_of(shell, record["source"]["untracked"][0]["digest"]).unlink()
+    found = verify(shell, code=1)
+    assert troubles(found) == [
+        ("the untracked file `MLproject`", "missing"),
+        ("output `model.bin`", "missing"),
+        ("output `plots`: `b.txt`", "damaged"),
+    ]
+    assert "cannot be repeated" in found["runs"][0]["troubles"][0]["lost"]
+    assert "model.bin` is missing" in shell.mlrun("verify").stdout
+
+
+def test_a_record_edited_by_hand_is_noticed_however_it_is_laid_out(shell: Shell) -> None:
+    record = shell.record(".", "--env-manager", "system")
+    path = shell.home.run(record["id"]).record
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content))  # only another layout
+    assert verify(shell, code=0)["state"] == "intact"
+    content["exit_code"] = 1
+    path.write_text(json.dumps(content))
+    assert troubles(verify(shell, code=1)) == [("the record: changed since mlrun wrote it", "edited")]
+    del content["digest"]
+    path.write_text(json.dumps(content))
+    assert [state for _, state in troubles(verify(shell, code=2))] == ["no-digest"]
+    path.write_text("{")
+    assert [state for _, state in troubles(verify(shell, record["id"], code=1))] == ["unreadable"]
+
+
+@pytest.mark.slow
+def test_all_runs_and_only_the_damaged_are_shown(shell: Shell) -> None:
+    first = shell.record(".", "--env-manager", "system")
+    second = shell.record(".", "--env-manager", "system")
+    path = shell.home.run(first["id"]).record
+    path.write_text(path.read_text().replace('"finished"', '"failed"'))
+    found = verify(shell, "--all", code=1)
+    assert {run["id"]: run["state"] for run in found["runs"]} == {
+        first["id"]: "damaged",
+        second["id"]: "intact",
+    }
+    text = shell.mlrun("verify", "--all").stdout
+    assert text.startswith("1 of 2 runs intact, 1 damaged")
+    assert second["name"] not in text
+    assert shell.mlrun("verify", "--all", "latest").returncode == 2
+
+
+@pytest.mark.slow
+def test_a_record_that_is_lost_keeps_a_digest_that_fits(shell: Shell) -> None:
+    """Whoever writes a record, not the runner alone, seals it."""
+    (shell.cwd / "MLproject").write_text("name: long\nentry_points: {main: {command: sleep 60}}\n")
+    running = shell.start("run", ".", "--env-manager", "system")
+    try:
+        while not (found := list(shell.home.runs.glob("*/*/record.json"))):
+            assert running.poll() is None
+    finally:
+        running.kill()
+        running.communicate()
+    assert shell.mlrun("show").returncode == 0
+    assert json.loads(found[0].read_text())["status"] == "lost"
+    assert verify(shell, code=0)["state"] == "intact"
