@@ -24,6 +24,8 @@ HASHED = Asked(
     [
         (LOOSE, "auto", COMMIT, COMMIT, "the commit's date"),
         (LOOSE, "auto", None, None, "now"),
+        (LOOSE, "auto", "1970-01-01T00:00:10Z", None, "now"),
+        (LOOSE, "auto", "2999-01-01T00:00:00Z", None, "now"),
         (LOCKED, "auto", COMMIT, None, "now"),
         (HASHED, "auto", COMMIT, None, "now"),
         (LOCKED, "commit", COMMIT, COMMIT, "the commit's date"),
@@ -59,3 +61,10 @@ def test_what_is_no_day_is_refused(wanted: str, message: str) -> None:
         env.choose_day(LOOSE, wanted, committed_at=None)
     assert caught.value.message == message
     assert "2020-08-12" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("committed_at", ["1970-01-01T00:00:10Z", "2999-01-01T00:00:00Z"])
+def test_a_commit_of_an_impossible_day_names_none(committed_at: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        env.choose_day(LOOSE, "commit", committed_at=committed_at)
+    assert caught.value.code == "bad-date"

@@ -26,12 +26,20 @@ def choose_day(asked: Asked, wanted: str, *, committed_at: str | None) -> Day:
     here = replace(NOW, committed_at=committed_at)
     if wanted == "now" or (wanted == "auto" and (committed_at is None or is_pinned(asked))):
         return here
+    if wanted == "auto" and committed_at and _unlikely(committed_at):
+        return here  # a clock that was not set, an import without dates
     if wanted in ("auto", "commit"):
         if committed_at is None:
             raise UsageError(
                 "`--as-of commit`: what runs is not one commit",
                 hint="give a date: `--as-of 2020-08-12`",
                 code="no-commit",
+            )
+        if problem := _unlikely(committed_at):
+            raise UsageError(
+                f"`--as-of commit`: the commit says {committed_at}, and {problem}",
+                hint="give a date: `--as-of 2020-08-12`",
+                code="bad-date",
             )
         return replace(here, as_of=committed_at, why="the commit's date")
     return replace(here, as_of=instant(wanted), why="--as-of")
@@ -61,11 +69,16 @@ def instant(text: str) -> str:
         time.strptime(at, _FORMAT)
     except ValueError:
         raise _no_date(text, "there is no such day") from None
-    if at[:10] > time.strftime("%Y-%m-%d", time.gmtime()):
-        raise _no_date(text, "that day has not come yet")
-    if at < FIRST_DAY:
-        raise _no_date(text, "there was no package index yet")
+    if problem := _unlikely(at):
+        raise _no_date(text, problem)
     return at
+
+
+def _unlikely(at: str) -> str | None:
+    """Why there are no packages of a moment."""
+    if at[:10] > time.strftime("%Y-%m-%d", time.gmtime()):
+        return "that day has not come yet"
+    return "there was no package index yet" if at < FIRST_DAY else None
 
 
 def _no_date(text: str, what: str) -> UsageError:
