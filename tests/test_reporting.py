@@ -122,4 +122,5 @@ def test_a_server_that_the_code_names_and_nobody_runs_is_answered_for(shell: She
     done = shell.mlrun("run", ".", "--name", "outer")
     assert done.returncode == 0, done.stderr
     assert f"a tracking server at port {port}" in done.stderr
-    assert shell.show("outer")["metrics"]["loss"]["count"] == 3
+    assert shell.show()["name"] == "outer"
+    assert shell.show()["metrics"]["loss"]["count"] == 3

@@ -42,12 +42,15 @@ def find(connection: sqlite3.Connection, name: str, *, project: str | None) -> s
     raise _unknown(connection, name, project)
 
 
+_OF_ITS_OWN = "NOT EXISTS (SELECT 1 FROM parents WHERE parents.run = runs.seq AND parents.kind = 'nested')"
+"""What a program opened within its run is not what its user started last."""
+
 _Match = tuple[str, str, str]
 """Id, name, time of start."""
 
 
 def _latest(connection: sqlite3.Connection, name: str, *, back: int, project: str | None) -> str:
-    found = _ask(connection, "1", (), project=project, limit=1, offset=back)
+    found = _ask(connection, _OF_ITS_OWN, (), project=project, limit=1, offset=back)
     if not found:
         if project is None:
             count = connection.execute("SELECT count(*) FROM runs").fetchone()[0]
