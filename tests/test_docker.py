@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlrun.determinism import THREADS
-from mlrun.env.containers import context, dockerfile, engine, options, volumes
+from mlrun.env.containers import context, dockerfile, engine, options, provision, volumes
 from mlrun.env.containers.images import has_registry, repository_of
 from mlrun.errors import EnvironmentBuildError, UsageError
 from mlrun.model import Caller
@@ -844,6 +844,13 @@ class TestImages:
         shell.variables["MLRUN_DOCKER_IMAGE"] = base
         assert shell.mlrun("run", ".", "--env-manager", "docker").returncode == 125
         assert shell.show()["error"]["code"] == "wrong-python"
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"sha256:0": "x"}', '{"sha256:0": null}', '{"sha256:0": ["3"]}'])
+def test_spoilt_notes_on_the_pythons_of_images_are_no_notes(tmp_path: Path, text: str) -> None:
+    notes = tmp_path / "image-pythons.json"
+    notes.write_text(text)
+    assert provision._read(notes) == {}
 
 
 def _knows_buildkit(program: str) -> bool:

@@ -118,7 +118,9 @@ def _read(file: Path) -> dict[str, list[str]]:
         known = json.loads(file.read_bytes())
     except (OSError, ValueError):
         return {}
-    return known if isinstance(known, dict) else {}
+    if not isinstance(known, dict):
+        return {}
+    return {image: said for image, said in known.items() if isinstance(said, list) and len(said) == 3}
 
 
 def _ask(client: Any, base: Image, lock: Path) -> list[str]:
