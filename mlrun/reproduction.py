@@ -243,6 +243,7 @@ def _prepared(
     aside = stage.cache.checkouts / f"{run_id}.inputs"
     try:
         ready.reasons += _of_the_record(original, wanted)
+        ready.notes += _nested(original)
         desk = scene.Desk(caller=stage.caller, home=stage.home, cache=stage.cache, teller=stage.teller)
         with _told(ready):
             ready.snapshot = scene.restore_source(original, desk, run_id=run_id)
@@ -296,7 +297,7 @@ def _of_the_record(original: RunRecord, wanted: Wanted) -> list[Finding]:
     reasons += [
         _reason("submodule-dirty", warning)
         for warning in original.warnings
-        if warning.startswith(("the submodule `", "`")) and "snapshot does not hold" in warning
+        if warning.startswith("the submodule `") and "snapshot does not hold" in warning
     ]
     here = host.describe()
     if original.host is not None and original.host.machine != here.machine:
@@ -305,6 +306,15 @@ def _of_the_record(original: RunRecord, wanted: Wanted) -> list[Finding]:
     if not wanted.allow_overwrite:
         reasons += _would_overwrite(original)
     return reasons
+
+
+def _nested(original: RunRecord) -> list[Finding]:
+    """Repositories within, of which no source holds a file: perhaps it did without them."""
+    return [
+        Finding(level="warning", code="nested-repository", message=warning)
+        for warning in original.warnings
+        if warning.endswith("is a git repository of its own: the snapshot does not hold its files")
+    ]
 
 
 def _would_overwrite(original: RunRecord) -> list[Finding]:

@@ -309,6 +309,20 @@ def _text(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # 
     return Sameness(grade="different", note=_first_difference(a, b))
 
 
+_MLMODEL_ASIDE = re.compile(rb"(?m)^(?:model_uuid|model_id|run_id|utc_time_created): .*\n?")
+
+
+def _mlmodel(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
+    """MLflow's description of a model (https://mlflow.org/docs/latest/ml/model/): ids and its time aside."""
+    if _MLMODEL_ASIDE.sub(b"", a) == _MLMODEL_ASIDE.sub(b"", b):
+        return Sameness(grade="equal", note="MLmodel: only the ids of model and run, and the time")
+    return _text(_MLMODEL_ASIDE.sub(b"", a), _MLMODEL_ASIDE.sub(b"", b), tolerance, depth)
+
+
+def _is_mlmodel(data: bytes) -> bool:
+    return data[:65536].count(b"\nflavors:") == 1 and b"\nmlflow_version:" in data[:65536] and _is_text(data)
+
+
 _NPY = b"\x93NUMPY"
 
 
@@ -443,5 +457,6 @@ _KINDS: tuple[
     (_starts(*(b"\x80" + bytes([protocol]) for protocol in range(2, 6))), _pickle),
     (_starts(b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), _packed("zlib", _unzlib(zlib.MAX_WBITS))),
     (_is_json, _json),
+    (_is_mlmodel, _mlmodel),
     (_is_text, _text),
 )  # fmt: skip

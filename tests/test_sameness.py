@@ -115,6 +115,13 @@ def test_numbers_in_text_and_arrays_within_a_tolerance() -> None:
     assert numbers(float("nan"), float("nan")) == "identical"
 
 
+def test_ids_and_time_of_an_mlflow_model() -> None:
+    text = "artifact_path: model\nflavors:\n  sklearn: {}\nmlflow_version: 2.1\nmodel_uuid: %s\nrun_id: %s\n"
+    one, other = ((text % (name, name)).encode() for name in ("ab", "cd"))
+    assert same(one, other).grade == "equal"
+    assert same(one, other.replace(b"2.1", b"2.2")).grade == "different"
+
+
 def test_the_first_line_that_differs_is_named() -> None:
     assert same(b"one\ntwo\n", b"one\nTwo\n").note == "line 2: `two` and `Two`"
     assert same(b"\0one", b"\0onf").note == "from byte 3 of 4"
