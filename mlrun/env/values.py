@@ -182,7 +182,7 @@ def stays_editable(asked: bool | None, site: Site) -> bool:
 @value
 class Plan:
     """What `ensure` would do. `packages` is their number, where it is known without resolving; `as_of` their
-    day, and `as_of_why` who chose it."""
+    day, and `as_of_why` who chose it. `key` is that of the environment that would be reused."""
 
     kind: EnvKind
     action: Literal["reuse", "build", "none"]
@@ -191,6 +191,7 @@ class Plan:
     packages: int | None = None
     as_of: str | None = None
     as_of_why: str | None = None
+    key: Digest | None = None
 
 
 @value

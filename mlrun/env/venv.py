@@ -56,6 +56,7 @@ def plan(asked: Asked, site: Site) -> Plan:
             packages=count,
             as_of=answer.as_of,
             as_of_why=answer.as_of_why,
+            key=answer.key,
         )
     from mlrun.env.pythons import first_choice
 
