@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "verify": ("mlrun.cli.verify", "Records", "are records and stored files still what was recorded"),
     "status": ("mlrun.cli.status", "Run", "would running a project again change anything"),
     "lineage": ("mlrun.cli.lineage", "Records", "where a file or a run comes from, and what came of it"),
+    "plot": ("mlrun.cli.plot", "Records", "draw metrics: in the terminal, SVG, HTML, PNG"),
     "logs": ("mlrun.cli.logs", "Records", "print what a run printed, or follow it"),
     "get": ("mlrun.cli.get", "Records", "copy a run's outputs out of the store"),
     "rm": ("mlrun.cli.rm", "Records", "remove runs"),

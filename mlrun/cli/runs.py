@@ -13,6 +13,7 @@ from mlrun.errors import UsageError
 
 if TYPE_CHECKING:
     from mlrun.model import RunRow
+    from mlrun.store import Store
 
 _VARYING = 4  # columns of parameters, and of metrics, that a table shows by itself
 
@@ -72,7 +73,8 @@ def runs_command(
 
     if as_json and as_csv:
         raise UsageError("`--json` and `--csv` exclude each other")
-    rows = context.store().query(
+    store = context.store()
+    rows = store.query(
         Query(
             where=where,
             statuses=tuple(status or ()),
@@ -82,6 +84,7 @@ def runs_command(
             limit=limit or None,
         )
     )
+    rows = tuple(_with_latest(store, row) if row.status == "running" else row for row in rows)
     if as_json:
         _print_json(rows)
     elif as_csv:
@@ -89,6 +92,19 @@ def runs_command(
     else:
         _print_table(rows, columns, limit=limit)
     return 0
+
+
+def _with_latest(store: Store, row: RunRow) -> RunRow:
+    """A run in progress with what it has reported so far."""
+    from mlrun.errors import StoreError
+    from mlrun.plotting import latest
+    from mlrun.value import replace
+
+    try:
+        points = latest(store.home, store.load(row.id))
+    except StoreError:
+        return row
+    return replace(row, metrics=tuple((name, point.value) for name, point in points.items()) or row.metrics)
 
 
 def _print_json(rows: tuple[RunRow, ...]) -> None:

@@ -14,6 +14,7 @@ import stat
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mlrun.errors import MlrunError
+from mlrun.files import tail
 from mlrun.model import Finding, Metric
 from mlrun.value import positional_value, value
 
@@ -58,6 +59,30 @@ def read_series(path: Path) -> Reported:
     lines = _Lines(path)
     metrics = _summed(lines)
     return Reported(metrics=metrics, findings=lines.findings())
+
+
+def points_of(path: Path) -> Iterable[Point]:
+    """The points of a series in their order, read anew whenever they are iterated; none where it has none."""
+    return _Lines(path)
+
+
+def latest(path: Path, *, within: int = 1 << 18) -> dict[str, Point]:
+    """The last point of each metric in the last bytes of a series, which may be growing.
+
+    A metric that was last told of before those bytes is left out.
+    """
+    found: dict[str, Point] = {}
+    try:
+        lines = tail(path, within).split(b"\n")
+    except OSError:
+        return {}
+    for line in lines[:-1]:  # what has no end yet is still being written
+        try:
+            for point in _points_of(json.loads(line)):
+                found[point.name] = point
+        except (ValueError, RecursionError):
+            continue
+    return found
 
 
 def read_output(path: Path) -> Reported:
