@@ -193,6 +193,8 @@ def test_code_and_variables_of_then_are_used_uncommitted_ones_too(shell: Shell, 
     assert new["source"]["tree"] == original["source"]["tree"]
     assert new["env_vars"]["SCALE"] == "1"
     assert new["determinism"]["variables"]["PYTHONHASHSEED"] == "0"
+    assert new["source"]["patch"] == original["source"]["patch"] is not None
+    assert reproduce(shell, code=0)["run"] == new["id"]  # a repetition can be repeated as well
 
 
 @pytest.mark.slow

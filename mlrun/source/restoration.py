@@ -82,6 +82,7 @@ class _Restoration:
             commit=facts.commit,
             branch=facts.branch,
             dirty=facts.dirty,
+            patch=self._patch(),
             untracked=tuple(file.path for file in facts.untracked),
             temporary=True,
             findings=tuple(findings),
