@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from mlrun.tracking.mlflow.values import Dataset, Model, Reported, Run
 
 _ID = re.compile(r"[0-9a-f]{32}")
+_OWN_STORES = re.compile(r"(.*/)?(mlruns(/.*)?|mlflow\.db)")
 _LOOPBACK = "127.0.0.1"
 _DEFAULT_EXPERIMENT = "Default"
 
@@ -120,6 +121,22 @@ def with_reported(
     if not keeper.findings:  # else it is all that there is of some file
         remove_tree(paths.mlflow / "artifacts", trash=store.home.trash)
     return record, tuple(keeper.findings)
+
+
+def logged_elsewhere(record: RunRecord) -> tuple[Finding, ...]:
+    """A warning where the program logged through MLflow to files of its own, as its outputs tell."""
+    stores = [output.path for output in record.outputs if _OWN_STORES.fullmatch(output.path)]
+    if not stores or record.metrics:
+        return ()
+    return (
+        Finding(
+            level="warning",
+            code="logged-elsewhere",
+            message=f"the program logged through MLflow into a store of its own, such as `{stores[0]}`:"
+            " its metrics are not in this record",
+            hint="without `set_tracking_uri` in the code, they would be",
+        ),
+    )
 
 
 def _keep_series(run: Run, paths: RunPaths) -> None:

@@ -166,6 +166,7 @@ def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) ->
             )
             told = _told(environment, prepared, stage)
             record, noticed = reporting.with_reported(record, environment, store, variables=told)
+            noticed = (*noticed, *reporting.logged_elsewhere(record))
             record = recording.with_warnings(record, (*noticed, *seen))
             changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
             record = recording.with_warnings(record, changed)

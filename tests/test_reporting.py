@@ -124,3 +124,14 @@ def test_a_server_that_the_code_names_and_nobody_runs_is_answered_for(shell: She
     assert f"a tracking server at port {port}" in done.stderr
     assert shell.show()["name"] == "outer"
     assert shell.show()["metrics"]["loss"]["count"] == 3
+
+
+@pytest.mark.slow
+def test_a_store_of_its_own_is_pointed_out(shell: Shell) -> None:
+    script = (shell.cwd / "train.py").read_text()
+    (shell.cwd / "train.py").write_text(
+        script.replace("mlflow.set_exp", "mlflow.set_tracking_uri('file:./mlruns')\nmlflow.set_exp")
+    )
+    done = shell.mlrun("run", ".")
+    assert done.returncode == 0, done.stderr
+    assert "into a store of its own, such as `mlruns" in done.stderr

@@ -4,7 +4,8 @@
        be reached, without public indexes beside PyPI, and with well-known packages from the index
     2. by a pip of that day, where uv is stricter than what was published then, or cannot build it;
        without a day, what does not build is built with older tools
-    3. the list cut down to what the code imports, where it is the export of a whole machine
+    3. the list cut down to what the code imports, where it is the export of a whole machine; where imports
+       are all that there is, without those that are only guessed to be packages
     4. other Pythons, the nearest first, where the project names none
     5. for what is of a day: the list cut down to what the code imports, then with fewer and looser pins
     6. for what is of a day: the packages of now
@@ -50,6 +51,8 @@ https://setuptools.pypa.io/en/stable/history.html and https://cython.readthedocs
 _FINAL = frozenset({"no-network", "no-uv", "hash-mismatch", "bad-lock", "no-python", "tool-timeout"})
 _OF_PYTHON = re.compile(r"Python\s?[<>=!~\d]|this Python|[Rr]equires.Python|wheels|invalid metadata")
 _LATER_DAYS = 3
+_SOURCES = (".py", ".ipynb")
+"""Requirements that were read from imports, which nobody wrote as requirements."""
 _BY_CONDA = "`--env-manager conda`, where conda or micromamba is installed"
 _OLD_DAYS = 180
 _QUOTED = 6
@@ -93,9 +96,10 @@ def attempts(
     first, error = yield from _as_asked(first)
     if error.code in _FINAL:
         return
-    smaller = shrink() if asked.exported or (site.day.as_of and not asked.lock) else iter(())
+    nobodys = asked.exported or any(item.place.file.endswith(_SOURCES) for item in asked.requirements)
+    smaller = shrink() if nobodys or (site.day.as_of and not asked.lock) else iter(())
     best = first
-    if asked.exported and (cut := next(smaller, None)):
+    if nobodys and (cut := next(smaller, None)):
         best = _cut_down(first, cut)
         error = yield from _with_either(best)
     if not asked.lock and _another_python_may_do(error):

@@ -102,6 +102,8 @@ def prepare(asked: Asked, site: Site) -> Uv:
     }
     variables.update(for_uv(site.caller, asked.options))
     variables.setdefault("UV_PYTHON_DOWNLOADS", "never")
+    if variables.get("UV_LINK_MODE") == "symlink":  # what is shared must not hang on another tool's cache
+        del variables["UV_LINK_MODE"]
     if not variables.get("HOME"):  # uv would then keep its cache in the project
         variables.setdefault("UV_CACHE_DIR", str(site.cache.packages))
     if site.day.as_of:
