@@ -105,6 +105,10 @@ def _explained(found: Reproduction) -> Lines:
         return [("because" if at == 0 else "", cause.text) for at, cause in enumerate(causes)]
     if found.verdict != "different":
         return []
+    secrets = [it.name for it in found.original.parameters if it.secret and it.origin != "default"]
+    if secrets:
+        text = f"the secret {', '.join(secrets)}, given anew, may be another, or the program is not deterministic"
+        return [("because", text)]
     lines = [
         ("because", "all that went in was the same: the program itself is not deterministic"),
         ("", "hint: seed its random numbers; times of day, threads and network answers differ too"),
