@@ -107,7 +107,7 @@ def _explained(found: Reproduction) -> Lines:
         return []
     secrets = [it.name for it in found.original.parameters if it.secret and it.origin != "default"]
     if secrets:
-        text = f"the secret {', '.join(secrets)}, given anew, may be another, or the program is not deterministic"
+        text = f"secret {', '.join(secrets)}, given anew, may be another; or the program is not deterministic"
         return [("because", text)]
     lines = [
         ("because", "all that went in was the same: the program itself is not deterministic"),
