@@ -80,21 +80,23 @@ def _of(root: Root, side: Literal["makers", "users"]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(flow.run for flow in getattr(root.content, side)))
 
 
-def find(store: Store, name: str, *, directory: Path, reader: Reader) -> Root:
-    """What is meant by a name.
+def find(
+    store: Store, name: str, *, directory: Path, reader: Reader, limit: int | None = walks.LISTED
+) -> Root:
+    """What is meant by a name; of a content, `limit` makers and users, None for all.
 
     Raises StoreError: `no-such-run`, `ambiguous-run`, `no-lineage` for a file that no run knows.
     """
     path = Path(directory, os.path.expanduser(name))
     is_file = os.path.lexists(path)
     if os.sep in name and is_file:
-        return of_file(store, name, path, reader)
+        return of_file(store, name, path, reader, limit)
     try:
         return Root(kind="run", name=name, runs=(store.find(name),))
     except StoreError as error:
         if is_file:
-            return of_file(store, name, path, reader)
-        found = _of_digest(store, name) or _of_commit(store, name)
+            return of_file(store, name, path, reader, limit)
+        found = _of_digest(store, name, limit) or _of_commit(store, name)
         if found is None:
             raise StoreError(
                 f"`{name}` is no run, no file here, and no digest of a record",
@@ -105,7 +107,7 @@ def find(store: Store, name: str, *, directory: Path, reader: Reader) -> Root:
         return found
 
 
-def of_file(store: Store, name: str, path: Path, reader: Reader) -> Root:
+def of_file(store: Store, name: str, path: Path, reader: Reader, limit: int | None = walks.LISTED) -> Root:
     """A file or folder on disk, by its content.
 
     Raises StoreError `no-lineage` where no run has written or read it, `unreadable-file`.
@@ -118,7 +120,7 @@ def of_file(store: Store, name: str, path: Path, reader: Reader) -> Root:
         raise StoreError(
             f"`{name}` is empty: empty files are alike everywhere, and have no lineage", code="no-lineage"
         )
-    content = store.lineage(partial(walks.content, its_digest=artifact.digest))
+    content = store.lineage(partial(walks.content, its_digest=artifact.digest, limit=limit))
     if not content.makers and not content.users:
         raise _unknown(store, name, path, artifact)
     return Root(kind="file", name=name, content=content, artifact=artifact)
@@ -137,7 +139,7 @@ def _unknown(store: Store, name: str, path: Path, artifact: Artifact) -> StoreEr
     )
 
 
-def _of_digest(store: Store, name: str) -> Root | None:
+def _of_digest(store: Store, name: str, limit: int | None) -> Root | None:
     """Raises StoreError `ambiguous-digest`."""
     match = _DIGEST.fullmatch(name.lower())
     if match is None:
@@ -151,7 +153,7 @@ def _of_digest(store: Store, name: str) -> Root | None:
             details=digests,
         )
     whole = digests[0] if digests else Digest(f"blake3:{match[1]}")
-    content = store.lineage(partial(walks.content, its_digest=whole))
+    content = store.lineage(partial(walks.content, its_digest=whole, limit=limit))
     if not content.makers and not content.users:
         return None
     return Root(kind="digest", name=name, content=content)

@@ -55,7 +55,7 @@ def lineage_command(
     store = context.store()
     caller = context.caller()
     reader = Reader(context.places()[1], context.narrator())
-    root = find(store, what, directory=Path(caller.directory), reader=reader)
+    root = find(store, what, directory=Path(caller.directory), reader=reader, limit=limit or None)
     both = up == down
     found = lineage(store, root, up=up or both, down=down or both, depth=depth, limit=limit or None)
     if as_json:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 500  # values bound in one statement
 _FOREVER = "9"  # after any time
-_LISTED = 1000  # makers and users of a content that are named
+LISTED = 1000
+"""Makers and users of a content that are named where nobody says how many."""
 
 
 @value
@@ -76,11 +77,15 @@ class Link:
 
 @value
 class Content:
-    """Who wrote a content and who read it, the newest first; a folder's path counts for what lies in it."""
+    """Who wrote a content and who read it, the newest first; a folder's path counts for what lies in it.
+
+    `more` tells that there are more than were asked for.
+    """
 
     digest: Digest
     makers: tuple[Flow, ...] = ()
     users: tuple[Flow, ...] = ()
+    more: bool = False
 
 
 @value
@@ -96,11 +101,18 @@ class Walk:
     more: bool = False
 
 
-def content(connection: sqlite3.Connection, its_digest: str) -> Content:
-    """Who wrote a content and who read it, also as part of a folder."""
+def content(connection: sqlite3.Connection, its_digest: str, *, limit: int | None = LISTED) -> Content:
+    """Who wrote a content and who read it, also as part of a folder; `limit` of each, None for all."""
     key = raw(its_digest)
-    sides = [_of_content(connection, key, output=output) if key else () for output in (True, False)]
-    return Content(digest=Digest(its_digest), makers=sides[0], users=sides[1])
+    sides = [
+        _of_content(connection, key, output=output, limit=limit) if key else () for output in (True, False)
+    ]
+    return Content(
+        digest=Digest(its_digest),
+        makers=sides[0][:limit],
+        users=sides[1][:limit],
+        more=limit is not None and max(map(len, sides)) > limit,
+    )
 
 
 def up(connection: sqlite3.Connection, start: Iterable[str], *, depth: int | None, limit: int | None) -> Walk:
@@ -173,8 +185,10 @@ def _flow(row: Sequence[Any]) -> Flow:
     )
 
 
-def _of_content(connection: sqlite3.Connection, key: bytes, *, output: bool) -> tuple[Flow, ...]:
-    bound = (key, int(output), _LISTED)
+def _of_content(
+    connection: sqlite3.Connection, key: bytes, *, output: bool, limit: int | None
+) -> tuple[Flow, ...]:
+    bound = (key, int(output), -1 if limit is None else limit + 1)  # SQLite's -1: no limit
     order = "ORDER BY a.started_at DESC LIMIT ?3"
     rows = connection.execute(f"{_FLOW} WHERE a.digest = ?1 AND a.output = ?2 {order}", bound).fetchall()
     rows += connection.execute(
@@ -182,7 +196,7 @@ def _of_content(connection: sqlite3.Connection, key: bytes, *, output: bool) -> 
         f"WHERE m.digest = ?1 AND a.output = ?2 {order}",
         bound,
     ).fetchall()
-    return tuple(map(_flow, rows[:_LISTED]))
+    return tuple(map(_flow, rows))
 
 
 class _Walk:

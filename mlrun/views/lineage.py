@@ -35,7 +35,7 @@ def tree(found: Lineage) -> list[str]:
     else:
         lines += _drawn(_Up(found.up), root.runs) if found.up else []
         lines += _drawn(_Down(found.down), root.runs) if found.down else []
-    if (found.up and found.up.more) or (found.down and found.down.more):
+    if any(part is not None and part.more for part in (root.content, found.up, found.down)):
         lines.append("… and more runs; `-n 0` for all")
     return lines
 
@@ -62,12 +62,13 @@ def _sides_of_content(found: Lineage) -> list[str]:
         else:
             first = content.makers[0]
             runs = len({flow.run for flow in content.makers})
-            others = f", as {runs - 1} earlier did" if runs > 1 else ""
+            others = f", as {'at least ' * content.more}{runs - 1} earlier did" if runs > 1 else ""
             lines.append(f"made as {visible(first.path)}{others}, by")
             lines += _drawn(_Up(found.up), (first.run,))
     if found.down is not None:
         users = tuple(dict.fromkeys(flow.run for flow in content.users))
-        lines.append(f"read by {words.plural(len(users), 'run')}" if users else "read by no recorded run")
+        count = f"{'at least ' * content.more}{words.plural(len(users), 'run')}"
+        lines.append(f"read by {count}" if users else "read by no recorded run")
         lines += _drawn(_Down(found.down), users)
     return lines
 
@@ -225,6 +226,7 @@ def as_json(found: Lineage) -> dict[str, object]:
             "digest": content.digest if content else None,
             "made_by": [_flow_json(flow) for flow in content.makers] if content else None,
             "read_by": [_flow_json(flow) for flow in content.users] if content else None,
+            "complete": content is None or not content.more,
         },
         **{
             name: None if walk is None else _walk_json(walk)

@@ -25,7 +25,7 @@ COLOURS = ("#1f6fb4", "#d9480f", "#2b8a3e", "#862e9c", "#c2255c", "#5c940d", "#0
 _LARGEST = 308.25  # power of ten that a float holds
 _MARKS = "●▲■◆✚✖○△"
 _WIDTH, _HEIGHT = 800, 450
-_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 60  # margins in pixels
+_LEFT, _RIGHT, _TOP, _BOTTOM = 90, 40, 40, 60  # margins in pixels
 
 
 @value
@@ -51,7 +51,7 @@ class Frame:
     def y_label(self, part: float) -> str:
         """What stands at a height."""
         scaled = self.y0 * (1 - part) + self.y1 * part
-        return words.number(10 ** min(scaled, _LARGEST) if self.log else scaled)
+        return f"{10 ** min(scaled, _LARGEST) if self.log else scaled:.4g}"
 
     def x_label(self, part: float) -> str:
         """What stands at a place."""
