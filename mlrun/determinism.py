@@ -51,10 +51,14 @@ def defaults(
 
 
 def threads_of(cores: int | None, *, cpus: float | None) -> int | None:
-    """How many threads a run gets: the cores that there are, or fewer where the project asks for fewer."""
-    if cores is None:
+    """How many threads a run gets: as many as its project asks cores, where it asks.
+
+    The number of all cores is no safe default: joblib gives each of its workers a share of them only as long
+    as these variables are not set.
+    """
+    if cores is None or cpus is None:
         return None
-    return cores if cpus is None else max(1, min(cores, -int(-cpus // 1)))
+    return max(1, min(cores, -int(-cpus // 1)))
 
 
 def chosen(

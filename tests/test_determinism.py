@@ -65,7 +65,7 @@ def test_a_repetition_gets_what_was_and_nothing_else_of_the_kind() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cores", "cpus", "threads"), [(8, None, 8), (8, 1.5, 2), (2, 4.0, 2), (None, 1, None)]
+    ("cores", "cpus", "threads"), [(8, None, None), (8, 1.5, 2), (2, 4.0, 2), (None, 1, None)]
 )
 def test_threads(cores: int | None, cpus: float | None, threads: int | None) -> None:
     assert threads_of(cores, cpus=cpus) == threads
@@ -101,10 +101,10 @@ def seen(shell: Shell, more: str = "", env: str = "") -> tuple[dict[str, str], s
 
 def test_a_run_gets_them(shell: Shell) -> None:
     shell.variables["MKL_CBWR"] = "AVX2"
-    variables, umask, facts = seen(shell, env="env: {TZ: Asia/Tokyo},")
+    variables, umask, facts = seen(shell, env="resources: {cpus: 1}, env: {TZ: Asia/Tokyo},")
     assert variables["PYTHONHASHSEED"] == "0"
     assert variables["TZ"] == "Asia/Tokyo"
-    assert variables["OMP_NUM_THREADS"] == variables["MKL_NUM_THREADS"]
+    assert variables["OMP_NUM_THREADS"] == variables["MKL_NUM_THREADS"] == "1"
     assert umask == "0o22"
     assert facts["umask"] == "022"
     assert facts["found"] == {"MKL_CBWR": "AVX2", "TZ": "Asia/Tokyo"} | (
