@@ -812,11 +812,12 @@ def test_every_call_of_three_generations_of_clients_is_kept_as_by_a_real_server(
             assert place.collect().unknown == ()
         assert list((tmp_path / "cwd").iterdir()) == []
         with opened(tmp_path / "endpoint") as place:
-            cost = [
-                float(python({**new, **where}, CLIENTS / "overhead.py", 50, cwd=tmp_path / "cwd").split()[0])
-                for where in (place.endpoint.variables, server)
-            ]
-    assert cost[0] <= cost[1], "a logged metric costs at most what it costs with MLflow's own server"
+            cost: list[list[float]] = [[], []]
+            for _ in range(3):  # in turns, the best of each: a busy machine slows one alone
+                for sample, where in zip(cost, (place.endpoint.variables, server), strict=True):
+                    said = python({**new, **where}, CLIENTS / "overhead.py", 20, cwd=tmp_path / "cwd")
+                    sample.append(float(said.split()[0]))
+    assert min(cost[0]) <= min(cost[1]), "a logged metric costs at most what it does with MLflow's own server"
 
 
 @pytest.mark.slow
