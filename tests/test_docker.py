@@ -62,7 +62,7 @@ def engine_is_clean(docker_client: Any) -> Iterator[None]:
 
 def _soon(holds: Callable[[], bool]) -> bool:
     """Whether something holds before long: what tests beside us do passes, what we left stays."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.1)
     return holds()

@@ -416,6 +416,8 @@ def test_what_the_program_did_stays_true_when_its_recording_is_interrupted(
     wait_until((project / "big").exists)
     pid = (project / "pid").read_text().strip()
     wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    # Its output is being kept, or was kept at once.
+    wait_until(lambda: any(shell.home.temporary.iterdir()) or child.poll() is not None)
     child.terminate()
     child.communicate(timeout=60)
     record = shell.show()

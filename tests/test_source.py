@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -991,7 +992,8 @@ def kill_all(pid: int) -> None:
     while more := {child for child, parent in parents.items() if parent in doomed} - doomed:
         doomed |= more
     for each in doomed:
-        os.kill(each, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it has ended by itself meanwhile
+            os.kill(each, signal.SIGKILL)
 
 
 # --- archives -----------------------------------------------------------------------------------------

@@ -233,12 +233,13 @@ class _Session:
         client, parent, pause, looked = connect(self._where), os.getppid(), _FIRST_LOOK, 0.0
         while not self._over.wait(min(pause, _ORPHAN_LOOK)):
             if os.getppid() != parent:
-                client.api.kill(self._container.id, "SIGKILL")
-                return
+                with contextlib.suppress(DockerException):  # an engine under load may refuse: ask again
+                    client.api.kill(self._container.id, "SIGKILL")
+                continue
             if time.monotonic() - looked < pause:
                 continue
             looked, pause = time.monotonic(), min(2 * pause, _LAST_LOOK)
-            with contextlib.suppress(DockerException):
+            with contextlib.suppress(DockerException, OSError):
                 note_usage(self._report, client.api.stats(self._container.id, stream=False, one_shot=True))
                 write_atomic(Path(self._report_path), json.dumps(self._report).encode())
 
