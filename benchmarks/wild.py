@@ -81,7 +81,7 @@ def with_mlrun(project: Wild, source: str, timeout: float) -> Ended:
     with tempfile.TemporaryDirectory() as folder:
         variables = {**os.environ, "MLRUN_HOME": f"{folder}/home", "MLRUN_CACHE": f"{folder}/cache"}  # noqa: TID251  the caller's
         argv = [sys.executable, "-m", "mlrun", "run", *project.arguments(source), "--json"]
-        code, said, seconds = _ran(argv, variables, Path(folder), timeout)
+        code, said, seconds = ran(argv, variables, Path(folder), timeout)
         shown = subprocess.run(
             [sys.executable, "-m", "mlrun", "show", "latest", "--json"],
             check=False,
@@ -118,7 +118,7 @@ def with_mlflow(program: str, project: Wild, source: str, timeout: float) -> End
         variables = {**os.environ, "MLFLOW_ENV_ROOT": f"{folder}/envs", "MLFLOW_DISABLE_TELEMETRY": "true"}  # noqa: TID251  the caller's
         variables["PATH"] = f"{Path(program).parent}{os.pathsep}{variables['PATH']}"
         argv = [program, "run", *project.arguments(source)]
-        code, said, seconds = _ran(argv, variables, Path(folder), timeout)
+        code, said, seconds = ran(argv, variables, Path(folder), timeout)
     if code is None:
         return Ended(how="time-out", seconds=seconds)
     return Ended(
@@ -126,10 +126,10 @@ def with_mlflow(program: str, project: Wild, source: str, timeout: float) -> End
     )
 
 
-def _ran(
+def ran(
     argv: list[str], variables: dict[str, str], cwd: Path, timeout: float
 ) -> tuple[int | None, str, float]:
-    """The exit code (None after a time-out), all that was said, and the seconds it took."""
+    """Run to its end: the exit code (None after a time-out), all that was said, and the seconds it took."""
     started = time.monotonic()
     child = subprocess.Popen(
         argv,
