@@ -109,7 +109,9 @@ class Tolerance:
 class EntryPoint:
     """One thing that the project can do. `timeout` is in seconds.
 
-    `deterministic` and `tolerance` are as in `Project`, None where the entry point does not say.
+    `observe`, `deterministic` and `tolerance` are as in `Project`, None where it does not say. `code` are
+    the files and folders of the project that its command is made of, as far as a cache is concerned; empty
+    for all of them.
     """
 
     name: str
@@ -122,6 +124,8 @@ class EntryPoint:
     resources: Resources = field(default_factory=Resources)
     needs: tuple[str, ...] = ()
     cache: bool = False
+    code: tuple[str, ...] = ()
+    observe: str | None = None
     deterministic: bool | None = None
     tolerance: Tolerance | None = None
     place: Place | None = None
@@ -187,7 +191,8 @@ class RunRequest:
 
     `as_of` is `auto`, `now`, `commit` or a date: the day whose packages are to be installed.
     `docker_args` are those of `docker run`, by name, with their value if they have one. `observe` is how
-    files that are read and written are noticed: `auto`, `shim`, `strace`, `python`, or `off`.
+    files that are read and written are noticed: `auto`, `shim`, `strace`, `python`, or `off`. `cache` says
+    whether an earlier run of the same may be taken instead. None leaves either to the entry point.
     """
 
     target: str
@@ -206,7 +211,8 @@ class RunRequest:
     docker_args: tuple[tuple[str, str | None], ...] = ()
     build_image: bool = False
     skip_image_build: bool = False
-    observe: str = "auto"
+    observe: str | None = None
+    cache: bool | None = None
 
 
 @value
@@ -278,8 +284,11 @@ class RunSpec:
     timeout: float | None = None
     resources: Resources = field(default_factory=Resources)
     findings: tuple[Finding, ...] = ()
+    observe: str = "auto"
     deterministic: bool = True
     tolerance: Tolerance = field(default_factory=Tolerance)
+    cache: bool = False
+    code: tuple[str, ...] = ()
 
 
 @value
@@ -528,7 +537,8 @@ class RunRecord:
     """One run, as remembered. Times are UTC text, `2026-11-21T08:00:00.123Z`; `duration_s` is seconds.
 
     `observed` tells how inputs and outputs that nobody declared were noticed: `shim`, `strace`,
-    `python-only`, `walk` (outputs only), `off`; None where nothing was run yet.
+    `python-only`, `walk` (outputs only), `off`; None where nothing was run yet. `cache_key` is the digest of
+    all that was known to decide the result, of a run that others may be spared by, or that was spared.
     """
 
     id: str
@@ -562,6 +572,7 @@ class RunRecord:
     warnings: tuple[str, ...] = ()
     observed: str | None = None
     determinism: Determinism | None = None
+    cache_key: Digest | None = None
 
 
 @value

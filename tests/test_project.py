@@ -382,6 +382,7 @@ def test_an_entry_point_has_all_that_is_declared(tmp_path: Path) -> None:
         tmp_path,
         "    inputs: ['{data}']\n    outputs: [a.pkl, {path: m.json, kind: metrics}, {path: d/}]\n"
         "    env: {N: 1, V: 1.10, Y: yes, E: ''}\n    timeout: 1h30m\n    needs: [prepare]\n    cache: on\n"
+        "    code: [train.py, lib/, '**/*.sql']\n"
         "    resources: {cpus: 0.5, memory: 4GiB, gpus: 1}\n",
     )
     assert [(it.path, it.kind) for it in entry_point.outputs] == [
@@ -392,6 +393,7 @@ def test_an_entry_point_has_all_that_is_declared(tmp_path: Path) -> None:
     assert entry_point.inputs == (DataSpec(path="{data}", place=Place(file="MLproject", line=4, column=14)),)
     assert entry_point.env == (("N", "1"), ("V", "1.10"), ("Y", "yes"), ("E", ""))
     assert (entry_point.timeout, entry_point.needs, entry_point.cache) == (5400.0, ("prepare",), True)
+    assert entry_point.code == ("train.py", "lib/", "**/*.sql")
     assert entry_point.resources == Resources(cpus=0.5, memory=4 * 2**30, gpus=1)
     assert entry_point.place == Place(file="MLproject", line=2, column=3)
 

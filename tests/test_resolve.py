@@ -144,7 +144,6 @@ def test_keys_that_do_nothing_yet_are_said() -> None:
             "`needs` of entry point `main` is not acted on yet",
             "run what it needs first: `mlrun run . -e 'get data' && mlrun run . -e prepare`",
         ),
-        ("`cache` of entry point `main` is not acted on yet", "the run is made anew"),
     ]
 
 

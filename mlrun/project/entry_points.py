@@ -13,6 +13,7 @@ from mlrun.project.values import (
     check_keys,
     finite,
     items,
+    means_of_observing,
     optional,
     respelled,
     size_in_bytes,
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_KEYS = (
     "parameters", "command", "inputs", "outputs", "env", "timeout", "resources", "needs", "cache",
-    "deterministic", "repro",
+    "code", "observe", "deterministic", "repro",
 )  # fmt: skip
 DATA_KEYS = ("path", "kind")
 DATA_KINDS = ("file", "data", "model", "metrics", "figure")
@@ -75,6 +76,8 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
         resources=_resources(node.get("resources"), notes),
         needs=texts(node.get("needs"), "needs", notes),
         cache=optional(node.get("cache"), switch("cache"), notes) or False,
+        code=_code(node.get("code"), notes),
+        observe=optional(node.get("observe"), means_of_observing, notes),
         deterministic=optional(node.get("deterministic"), switch("deterministic"), notes),
         tolerance=tolerance(node.get("repro"), notes),
     )
@@ -136,6 +139,19 @@ def _data_kind(node: Node, notes: Notes) -> str:
     if near:
         notes.warn("unknown-kind", f"kind `{kind}` is not known", node.place, hint=f"did you mean `{near}`?")
     return kind
+
+
+def _code(node: Node | None, notes: Notes) -> tuple[str, ...]:
+    """Files, folders and patterns of the project itself: what lies elsewhere is data, or the environment's."""
+    paths = []
+    for item in items(node, "code", notes):
+        path = text(item, "code", notes)
+        if path.startswith("/") or ".." in path.split("/"):
+            hint = "what a command reads from elsewhere belongs under `inputs`"
+            notes.expected("an item of `code` must lie in the project", item, code="bad-code", hint=hint)
+        elif path:
+            paths.append(path)
+    return tuple(paths)
 
 
 # --- how to run ---------------------------------------------------------------------------------------

@@ -56,8 +56,11 @@ def resolve(project: Project, request: RunRequest, *, files: Locator) -> RunSpec
             *(_outside(spec) for spec in outputs if _leaves(spec.path)),
             *_not_acted_on(entry_point),
         ),
+        observe=_first(request.observe, _first(entry_point.observe, project.observe, "auto"), "auto"),
         deterministic=_first(entry_point.deterministic, project.deterministic, True),
         tolerance=_first(entry_point.tolerance, project.tolerance, Tolerance()),
+        cache=entry_point.cache if request.cache is None else request.cache,
+        code=entry_point.code,
     )
 
 
@@ -238,8 +241,6 @@ def _not_acted_on(entry_point: EntryPoint) -> tuple[Finding, ...]:
     if entry_point.needs:
         first = " && ".join(f"mlrun run . -e {bare(name)}" for name in entry_point.needs)
         notes.append(("needs", f"run what it needs first: `{first}`"))
-    if entry_point.cache:
-        notes.append(("cache", "the run is made anew"))
     return tuple(
         Finding(
             level="warning",

@@ -163,6 +163,7 @@ def to_json(record: RunRecord) -> Json:
         "trigger": record.trigger,
         "parents": dict(record.parents),
         "observed": record.observed,
+        "cache_key": record.cache_key,
         "warnings": list(record.warnings),
         "mlrun_version": record.mlrun_version,
     }
@@ -478,6 +479,7 @@ def _record(fields: _Fields) -> RunRecord:
         parents=fields.pairs("parents"),
         warnings=fields.texts("warnings"),
         observed=fields.maybe_text("observed"),
+        cache_key=fields.maybe_digest("cache_key"),
         determinism=_determinism(fields.part("determinism")),
     )
 
