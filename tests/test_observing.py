@@ -162,6 +162,18 @@ def test_the_command_line_decides_over_the_project(project: Project) -> None:
     assert "there are auto, shim" in project.mlrun("run", ".", "--observe", "magic").stderr
 
 
+def test_an_entry_point_decides_over_the_project_and_the_command_line_over_both(project: Project) -> None:
+    project.write("echo > out.csv", observe=False)
+    content = json.loads((project.folder / "MLproject").read_text())
+    content["entry_points"]["main"]["observe"] = "python"
+    content["entry_points"]["other"] = {"command": "echo > other.csv"}
+    (project.folder / "MLproject").write_text(json.dumps(content))
+    assert project.record()["observed"] == "python-only"
+    assert project.record("-e", "other")["observed"] == "off"
+    assert project.record("-e", "other", "--observe", "auto")["observed"] == "shim"
+    assert project.record("--no-observe")["observed"] == "off"
+
+
 @STRACE
 def test_strace_is_the_strict_means(project: Project) -> None:
     (project.folder / "data.csv").write_text("1\n")

@@ -105,8 +105,8 @@ def request_of(options: RunOptions, directory: str) -> RunRequest:
     return request
 
 
-def _observe(options: RunOptions) -> str:
-    if options.observe not in _MEANS:
+def _observe(options: RunOptions) -> str | None:
+    if options.observe is not None and options.observe not in _MEANS:
         raise UsageError(
             f"`--observe {options.observe}`: there are {', '.join(_MEANS)}", hint="`--no-observe` for none"
         )

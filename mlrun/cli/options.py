@@ -27,7 +27,7 @@ class RunOptions:
     docker_args: tuple[str, ...] = ()
     build_image: bool = False
     skip_image_build: bool = False
-    observe: str = "auto"
+    observe: str | None = None
     no_observe: bool = False
     dry_run: bool = False
     as_json: bool = False

@@ -98,13 +98,14 @@ def run_command(  # one argument an option: typer reads them from here
         bool, typer.Option("--skip-image-build", help="Use the image of an earlier build as it is.")
     ] = False,
     observe: Annotated[
-        str,
+        Text,
         typer.Option(
             "--observe",
             metavar="HOW",
-            help="How to notice the files that the program reads and writes: auto, shim, strace, python.",
+            help="How to notice the files that the program reads and writes: auto, shim, strace, python."
+            " Default: as the project says, else auto.",
         ),
-    ] = "auto",
+    ] = None,
     no_observe: Annotated[
         bool, typer.Option("--no-observe", help="Record only what is declared as input and output.")
     ] = False,

@@ -43,9 +43,7 @@ def begin(prepared: Prepared, environment: Environment, *, home: Home, cache: Ca
     Raises EnvironmentBuildError where strace is asked for and is not there.
     """
     folder = home.run(prepared.run_id).root / "observe"
-    wanted = prepared.request.observe
-    if wanted == "auto":
-        wanted = prepared.project.observe or "auto"
+    wanted = prepared.spec.observe
     watch = Watch(how=OFF, folder=folder, since=0)
     if wanted == "off":
         return watch

@@ -17,7 +17,16 @@ from mlrun.model import Finding, Place, Project
 from mlrun.project.entry_points import read_entry_points
 from mlrun.project.environment import ENVIRONMENT_KEYS, names_no_file, read_environment
 from mlrun.project.notes import Notes, by_place, what
-from mlrun.project.values import check_keys, key_place, optional, respelled, seconds, switch, tolerance
+from mlrun.project.values import (
+    check_keys,
+    key_place,
+    means_of_observing,
+    optional,
+    respelled,
+    seconds,
+    switch,
+    tolerance,
+)
 from mlrun.value import positional_value, replace
 from mlrun.yamlfile import MapNode, Scalar, is_null
 
@@ -32,7 +41,6 @@ FILE_NAME = "MLproject"
 PROJECT_KEYS = (
     "name", *ENVIRONMENT_KEYS, "databricks_spark_job", "entry_points", "observe", "deterministic", "repro",
 )  # fmt: skip
-OBSERVE_WORDS = ("auto", "shim", "strace", "python")
 
 
 def read(directory: Path) -> Project:
@@ -102,7 +110,7 @@ def _read(directory: Path) -> _Reading:
         name=_name(root.get("name"), notes),
         file=file,
         environment=read_environment(root, directory, notes),
-        observe=_observe(root.get("observe"), notes),
+        observe=optional(root.get("observe"), means_of_observing, notes),
         deterministic=optional(root.get("deterministic"), switch("deterministic"), notes),
         tolerance=tolerance(root.get("repro"), notes),
     )
@@ -200,18 +208,4 @@ def _name(node: Node | None, notes: Notes) -> str | None:
     if isinstance(node, Scalar):
         return node.text.strip() or None
     notes.warn("bad-name", f"`name` must be text, not {what(node)}; it is ignored", node.place)
-    return None
-
-
-def _observe(node: Node | None, notes: Notes) -> str | None:
-    """Whether, and how, to notice the files that are read and written; None where nothing is said."""
-    if node is None or is_null(node):
-        return None
-    if isinstance(node, Scalar):
-        if node.kind == "bool":
-            return "auto" if yamlfile.plain(node) is True else "off"
-        if node.text in OBSERVE_WORDS:
-            return node.text
-    message = f"`observe` must be `true`, `false`, or one of {', '.join(OBSERVE_WORDS)}; it is ignored"
-    notes.warn("bad-observe", message, node.place)
     return None

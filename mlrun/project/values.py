@@ -24,6 +24,7 @@ _DURATION = re.compile(
 )
 _UNIT_SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 REPRO_KEYS = ("rtol", "atol")
+OBSERVE_WORDS = ("auto", "shim", "strace", "python")
 _SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>b|[kmgt](?:b|ib?))?", re.ASCII)
 
 
@@ -112,6 +113,20 @@ def switch(key: str) -> Callable[[Node, Notes], bool | None]:
         return None
 
     return convert
+
+
+def means_of_observing(node: Node, notes: Notes) -> str | None:
+    """How to notice the files that are read and written: as in `RunRequest`."""
+    if isinstance(node, Scalar) and node.kind == "bool":
+        return "auto" if yamlfile.plain(node) is True else "off"
+    word = node.text if isinstance(node, Scalar) else ""
+    if word in OBSERVE_WORDS:
+        return word
+    near = closest(word, OBSERVE_WORDS)
+    hint = f"did you mean `{near}`?" if near else None
+    wanted = f"`observe` must be `true`, `false`, or one of {', '.join(OBSERVE_WORDS)}"
+    notes.expected(wanted, node, code="bad-observe", hint=hint)
+    return None
 
 
 def number(key: str) -> Callable[[Node, Notes], float | None]:
