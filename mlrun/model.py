@@ -109,7 +109,8 @@ class Tolerance:
 class EntryPoint:
     """One thing that the project can do. `timeout` is in seconds.
 
-    `observe`, `deterministic` and `tolerance` are as in `Project`, None where it does not say. `code` are
+    `observe`, `deterministic` and `tolerance` are as in `Project`, None where it does not say; so is `cache`
+    (steps of a pipeline are then cached, an entry point that runs by itself is not). `code` are
     the files and folders of the project that its command is made of, as far as a cache is concerned; empty
     for all of them.
     """
@@ -123,7 +124,7 @@ class EntryPoint:
     timeout: float | None = None
     resources: Resources = field(default_factory=Resources)
     needs: tuple[str, ...] = ()
-    cache: bool = False
+    cache: bool | None = None
     code: tuple[str, ...] = ()
     observe: str | None = None
     deterministic: bool | None = None

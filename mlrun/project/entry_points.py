@@ -75,7 +75,7 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
         timeout=optional(node.get("timeout"), timeout, notes),
         resources=_resources(node.get("resources"), notes),
         needs=texts(node.get("needs"), "needs", notes),
-        cache=optional(node.get("cache"), switch("cache"), notes) or False,
+        cache=optional(node.get("cache"), switch("cache"), notes),
         code=_code(node.get("code"), notes),
         observe=optional(node.get("observe"), means_of_observing, notes),
         deterministic=optional(node.get("deterministic"), switch("deterministic"), notes),

@@ -46,7 +46,7 @@ def resolve(project: Project, request: RunRequest, *, files: Locator) -> RunSpec
         shown_command=shown,
         argv=("bash", "-c", command),
         parameters=parameters,
-        variables=tuple((name, _filled(text, texts, entry_point.place)) for name, text in entry_point.env),
+        variables=tuple((name, filled(text, texts, entry_point.place)) for name, text in entry_point.env),
         inputs=_data(entry_point.inputs, texts),
         outputs=outputs,
         timeout=entry_point.timeout if request.timeout is None else request.timeout,
@@ -59,7 +59,7 @@ def resolve(project: Project, request: RunRequest, *, files: Locator) -> RunSpec
         observe=_first(request.observe, _first(entry_point.observe, project.observe, "auto"), "auto"),
         deterministic=_first(entry_point.deterministic, project.deterministic, True),
         tolerance=_first(entry_point.tolerance, project.tolerance, Tolerance()),
-        cache=entry_point.cache if request.cache is None else request.cache,
+        cache=bool(entry_point.cache if request.cache is None else request.cache),
         code=entry_point.code,
     )
 
@@ -206,8 +206,8 @@ def _around(text: str, match: re.Match[str]) -> str:
     return printable(line.strip())
 
 
-def _filled(text: str, values: Mapping[str, str], place: Place | None) -> str:
-    """A template that no shell will see."""
+def filled(text: str, values: Mapping[str, str], place: Place | None) -> str:
+    """A template that no shell will see, with its values. Raises ProjectError for a name without one."""
     holed, fields = _template(text, values, place)
     parts = holed.split(HOLE)
     return parts[0] + "".join(field.of(values) + part for field, part in zip(fields, parts[1:], strict=True))
@@ -218,7 +218,7 @@ def _filled(text: str, values: Mapping[str, str], place: Place | None) -> str:
 
 def _data(specs: tuple[DataSpec, ...], values: Mapping[str, str]) -> tuple[DataSpec, ...]:
     """Specs with their paths filled in; one that a value leaves empty names nothing."""
-    filled = [replace(spec, path=_filled(spec.path, values, spec.place)) for spec in specs]
+    filled = [replace(spec, path=filled(spec.path, values, spec.place)) for spec in specs]
     return tuple(spec for spec in filled if spec.path)
 
 
