@@ -218,8 +218,8 @@ def filled(text: str, values: Mapping[str, str], place: Place | None) -> str:
 
 def _data(specs: tuple[DataSpec, ...], values: Mapping[str, str]) -> tuple[DataSpec, ...]:
     """Specs with their paths filled in; one that a value leaves empty names nothing."""
-    filled = [replace(spec, path=filled(spec.path, values, spec.place)) for spec in specs]
-    return tuple(spec for spec in filled if spec.path)
+    found = [replace(spec, path=filled(spec.path, values, spec.place)) for spec in specs]
+    return tuple(spec for spec in found if spec.path)
 
 
 def _leaves(path: str) -> bool:
