@@ -171,7 +171,7 @@ class Bench:
     # --- what a cold environment costs
 
     def cold_environment(self) -> list[str]:
-        """Environments built from scratch, on a warm and on an empty download cache, against plain uv."""
+        """Environments built from scratch, against plain uv; both tools with their caches, then without."""
         rows = []
         project = self.git_project("cold", "true", PACKAGES)
         for state, rounds in (("warm", 5), ("empty", 3)):
@@ -181,7 +181,7 @@ class Bench:
             )
             rows.append(
                 row(
-                    f"environment with {' and '.join(PACKAGES)}, {state} uv cache",
+                    f"environment with {' and '.join(PACKAGES)}, {state} caches",
                     samples["mlrun"],
                     "`uv venv && uv pip install`",
                     samples["uv"],
@@ -193,8 +193,9 @@ class Bench:
 
     def cold_mlrun(self, project: Path, uv_cache: Path, state: str) -> Command:
         def prepare() -> None:
-            shutil.rmtree(self.folder / "cache", ignore_errors=True)
+            shutil.rmtree(self.folder / "cache" / "envs-v1", ignore_errors=True)
             if state == "empty":
+                shutil.rmtree(self.folder / "cache", ignore_errors=True)
                 shutil.rmtree(uv_cache, ignore_errors=True)
 
         variables = {**self.variables, "UV_CACHE_DIR": str(uv_cache)}

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from mlrun.env.lock import Folder, all_from_pypi, read_lock
+from mlrun.env.compiling import indexes_by_place
+from mlrun.env.lock import Folder, read_lock
 
 UV_WROTE = """\
 lock-version = "1.0"
@@ -104,6 +105,46 @@ def test_what_is_no_lock_is_an_error(text: str) -> None:
         read_lock(text, beside=Path("/s"), directory=Path("/p"), origins={}, indexes={})
 
 
-def test_it_is_known_whether_pypi_serves_all() -> None:
-    assert not all_from_pypi(UV_WROTE)
-    assert all_from_pypi('wheels = [{ url = "https://files.pythonhosted.org/x.whl" }]')
+def locked(**urls: str) -> str:
+    blocks = [
+        f'name = "{name}"\nversion = "1"\nwheels = [{{ url = "{url}" }}]\n' for name, url in urls.items()
+    ]
+    return "\n[[packages]]\n".join(['lock-version = "1.0"\n', *blocks])
+
+
+PYPI_FILE = "https://files.pythonhosted.org/p/x.whl"
+
+
+@pytest.mark.parametrize(
+    ("lock", "variables", "told"),
+    [
+        (locked(a=PYPI_FILE), {}, {}),
+        (locked(a=PYPI_FILE), {"UV_DEFAULT_INDEX": "https://mirror.example/simple"}, None),
+        (
+            locked(a="https://own.example/team/files/a.whl", b=PYPI_FILE),
+            {"UV_EXTRA_INDEX_URL": "https://ada:secret@own.example/team/simple/"},
+            {("a", "1"): "https://own.example/team/simple/"},
+        ),
+        (locked(a="https://elsewhere.example/a.whl"), {}, None),
+        (
+            locked(a="https://own.example/whl/cpu/a.whl"),
+            {"UV_EXTRA_INDEX_URL": "https://own.example/whl/cpu https://own.example/whl/cu118"},
+            None,
+        ),
+        (
+            locked(a="file:///i/files/a.whl", b="file:///w/b.whl"),
+            {"UV_EXTRA_INDEX_URL": "file:///i/simple", "UV_FIND_LINKS": "/w"},
+            {("a", "1"): "file:///i/simple"},
+        ),
+        (
+            locked(a="file:///i/w/a.whl"),
+            {"UV_EXTRA_INDEX_URL": "file:///i/simple", "UV_FIND_LINKS": "/i/w"},
+            None,
+        ),
+        (locked(a=PYPI_FILE), {"UV_INDEX": "own=https://own.example/simple"}, None),
+    ],
+)
+def test_where_files_lie_tells_their_index_or_nothing(
+    lock: str, variables: dict[str, str], told: dict[tuple[str, str], str] | None
+) -> None:
+    assert indexes_by_place(lock, variables) == told

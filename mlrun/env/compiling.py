@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
-from mlrun.env.lock import all_from_pypi, canonical, versions_in
+from mlrun.env.lock import PYPI, PYPI_FILES, canonical, first_files, versions_in
+from mlrun.env.pip_settings import without_credentials
 from mlrun.env.traps import numbers
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import field, replace, value
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from mlrun.env.interpreters import Interpreter
@@ -103,9 +106,11 @@ def with_indexes(
     Without it in the lock, uv takes every file for one of a bare URL: kept apart in its cache, and
     fetched again though the index's copy is there.
     """
-    only_pypi = all_from_pypi(compiled.text) and "UV_DEFAULT_INDEX" not in tool.variables
-    if only_pypi or "--no-index" in tool.flags:
+    if "--no-index" in tool.flags:
         return compiled
+    by_place = indexes_by_place(compiled.text, tool.variables)
+    if by_place is not None:
+        return replace(compiled, indexes=by_place)
     arguments = _arguments(wanted, interpreter, scratch)
     how = ("--format", "requirements.txt", "--no-annotate", "--emit-index-annotation")
     said = tool.run(*arguments, *tool.flags, *how, "--offline", stdin=_text_of(wanted))
@@ -113,6 +118,40 @@ def with_indexes(
         said = tool.run(*arguments, *tool.flags, *how, stdin=_text_of(wanted))
     found = _SERVED_BY.findall(said.stdout.decode("utf-8", "replace"))
     return replace(compiled, indexes={(canonical(name), version): url for name, version, url in found})
+
+
+def indexes_by_place(lock: str, variables: Mapping[str, str]) -> Indexes | None:
+    """What the places of a lock's files tell of the indexes that served them; None where that is too little.
+
+    An index serves what lies beside or below it: `https://host/team/files/…` is of `https://host/team/simple`.
+    """
+    if variables.get("UV_INDEX"):  # with names, and strategies of its own
+        return None
+    default = variables.get("UV_DEFAULT_INDEX") or variables.get("UV_INDEX_URL") or PYPI
+    indexes = [default, *variables.get("UV_EXTRA_INDEX_URL", "").split()]
+    folders = [_as_url(link) for link in variables.get("UV_FIND_LINKS", "").split(",") if link]
+    found: Indexes = {}
+    for name_and_version, url in first_files(lock):
+        serving = [index for index in indexes if url.startswith(_reach(index))]
+        if any(url.startswith(folder) for folder in folders):
+            if serving:
+                return None
+        elif len(serving) != 1:
+            return None
+        elif serving[0] != PYPI:
+            found[name_and_version] = without_credentials(serving[0])
+    return found
+
+
+def _reach(index: str) -> str:
+    """What the URLs of an index's files begin with, if they lie with it."""
+    if index.rstrip("/") == PYPI:
+        return PYPI_FILES
+    return without_credentials(index).rstrip("/").rpartition("/")[0] + "/"
+
+
+def _as_url(link: str) -> str:
+    return without_credentials(link) if "://" in link else f"file://{quote(link)}"
 
 
 def _arguments(wanted: Wanted, interpreter: Interpreter, scratch: Path) -> list[str]:

@@ -28,10 +28,9 @@ _NAME = re.compile(r"python(3(\.\d+)?)?$")
 _UV_FOLDER = re.compile(r"cpython-(\d+\.\d+\.\d+)-")
 _PROBE_SECONDS = 20.0
 _PROBE = (
-    "import json, platform, site, sys; print(json.dumps({'version': platform.python_version(),"
-    " 'implementation': platform.python_implementation().lower(), 'folders':"
-    " [p for p in sys.path if p.endswith('-packages')] + [site.getusersitepackages()]}))"
-)
+    "import site, sys; print('\\0'.join([sys.version.split()[0], sys.implementation.name,"
+    " *(p for p in sys.path if p.endswith('-packages')), site.getusersitepackages()]))"
+)  # no module that an interpreter has not loaded by itself
 
 
 @value
@@ -278,7 +277,9 @@ def _probe(path: str, variables: Mapping[str, str]) -> dict[str, Any] | None:
     inherited = {name: value for name, value in variables.items() if not name.startswith("PYTHON")}
     try:
         said = capture([path, "-c", _PROBE], variables=inherited, timeout=_PROBE_SECONDS)
-        answer = json.loads(said.stdout) if said.exit_code == 0 else None
-    except (ProcessError, ValueError):
+    except ProcessError:
         return None
-    return answer if isinstance(answer, dict) else None
+    version, *more = said.text.split("\0")
+    if said.exit_code != 0 or len(more) < 2:
+        return None
+    return {"version": version, "implementation": more[0], "folders": more[1:]}

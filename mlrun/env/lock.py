@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _SEPARATOR = "\n[[packages]]\n"
-_PYPI_FILES = "https://files.pythonhosted.org/"
-_PYPI = "https://pypi.org/simple"
+PYPI_FILES = "https://files.pythonhosted.org/"
+PYPI = "https://pypi.org/simple"
 _DAY = re.compile(r'^\[tool\.mlrun\]\nas-of = "([^"]+)"', re.MULTILINE)
 _NOTES = re.compile(r"^\[tool\.mlrun\]\n(?:[^\[\n].*\n?|\n)*", re.MULTILINE)
 _LOCKED = re.compile(r'^name = "([^"]+)"\nversion = "([^"]+)"', re.MULTILINE)
 _FILES = re.compile(r"^(sdist|wheels) = ", re.MULTILINE)
+_FILE = re.compile(r"^(?:sdist|wheels) = [\s\S]*?\burl = \"([^\"]+)\"", re.MULTILINE)
 
 Indexes = dict[tuple[str, str], str]
 """URLs of indexes by (name, version) of what they serve."""
@@ -236,16 +237,22 @@ def toml_text(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-def all_from_pypi(text: str) -> bool:
-    """Whether every file in a lock is served by PyPI."""
-    return all(url.startswith(_PYPI_FILES) for url in re.findall(r'\burl = "([^"]+)"', text))
+def first_files(text: str) -> list[tuple[tuple[str, str], str]]:
+    """Name, version and the first file's URL of what a lock takes from indexes or folders of files."""
+    found = []
+    for block in text.split(_SEPARATOR)[1:]:
+        named = _LOCKED.search(block)
+        file = _FILE.search(block)
+        if named and file:
+            found.append(((canonical(named[1]), named[2]), file[1]))
+    return found
 
 
 def _index(package: dict[str, Any], served_by: str | None) -> str | None:
     """The index: as the lock says, or uv, or the place of the files. A folder of files is none."""
     if index := package.get("index") or served_by:
         return str(index) if "://" in index else None
-    return _PYPI if _first_file(package).startswith(_PYPI_FILES) else None
+    return PYPI if _first_file(package).startswith(PYPI_FILES) else None
 
 
 def _source(package: dict[str, Any]) -> str | None:

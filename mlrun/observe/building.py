@@ -23,9 +23,10 @@ LIBRARIES = ("shim.so", "shim-dl.so")
 
 _COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = (
-    *("-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-fno-stack-protector"),
-    *("-U_FORTIFY_SOURCE", "-nostdlib", "-Wl,-z,now"),  # a symbol that is missing is missed at once
+    *("-std=gnu11", "-O1", "-fPIC", "-fvisibility=hidden", "-fno-stack-protector"),
+    *("-U_FORTIFY_SOURCE", "-c"),
 )
+_LINKING = ("-shared", "-nostdlib", "-Wl,-z,now")  # a symbol that is missing is missed at once
 _LINKS = ((), ("-Wl,--no-as-needed", "./libdl.so.2"))
 _MACHINES = frozenset({"x86_64", "aarch64", "riscv64"})  # where stat(2) fills what stat(3) declares
 _SECONDS = 60.0
@@ -113,22 +114,22 @@ def _build(scratch: Path, compiler: str, variables: Mapping[str, str]) -> None:
 
 def _compile(scratch: Path, compiler: str, variables: Mapping[str, str]) -> None:
     """Both libraries; one that does not work here is removed. Raises MlrunError where neither does."""
-    empty, stub = scratch / "empty.c", scratch / "libdl.so.2"
-    empty.write_bytes(b"")
+    compiled, stub = scratch / "shim.o", scratch / "libdl.so.2"
+    _do([compiler, *_FLAGS, "-o", compiled, SOURCE], scratch, variables)
     # Of the library that has `dlsym` before glibc 2.34, only the name has to be known here.
-    _do([compiler, "-shared", "-nostdlib", "-Wl,-soname,libdl.so.2", "-o", stub, empty], scratch, variables)
+    _do([compiler, *_LINKING, "-Wl,-soname,libdl.so.2", "-o", stub, "-xc", os.devnull], scratch, variables)
     refused: MlrunError | None = None
     for name, more in zip(LIBRARIES, _LINKS, strict=True):
         library = scratch / name
         try:
-            _do([compiler, *_FLAGS, "-o", library, SOURCE, *more, "-lgcc"], scratch, variables)
+            _do([compiler, *_LINKING, "-o", library, compiled, *more, "-lgcc"], scratch, variables)
             _try_out(library, scratch, variables)
         except MlrunError as error:
             refused = error
             if library.exists():
                 library.rename(scratch / f"{name}.elsewhere")  # it may do in a container
     stub.unlink()
-    empty.unlink()
+    compiled.unlink()
     if refused is not None and _chosen(scratch) is None:
         raise refused
 
