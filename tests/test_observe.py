@@ -340,6 +340,13 @@ def test_a_file_is_told_once_however_often_it_is_opened(watched: Watched, projec
         ("/elsewhere/lib/python3.11/json/__init__.py", False),
         ("/home/ada/study/.git/index", False),
         ("/home/ada/study/.venv/lib/python3.9/site-packages/x/iris.csv", False),
+        ("/home/ada/.hidden", False),
+        ("/home/ada/seen.csv", True),
+        ("/opt/x/lib/python3", False),
+        ("/opt/x/lib/data.csv", True),
+        ("/data/module.pyc", False),
+        ("/data/__pycache__/kernel.nbi", False),
+        ("/data/.ipynb_checkpoints/study.ipynb", False),
     ],
 )
 def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
@@ -348,6 +355,8 @@ def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
         variables, wanted=["/home/ada/.cache/mlrun/work-v1/ab"], unwanted=["/home/ada/.cache/mlrun"]
     )
     assert found.wants(path) is wanted
+    wants = found.chooser()
+    assert (wants(path), wants(path)) == (wanted, wanted)
 
 
 def groups(*paths: str) -> list[str]:

@@ -119,6 +119,52 @@ def test_ignored_data_is_pointed_out_and_tracked_data_is_not(project: Project) -
     assert record["warnings"] == ["read but not declared: raw/x.csv"]
 
 
+def test_of_a_crowded_folder_what_git_holds_is_told_from_what_it_ignores(project: Project) -> None:
+    (project.folder / ".gitignore").write_text("ignored/\nhalf/*.raw\n")
+    for name in ("ignored", "half", "held"):
+        (project.folder / name).mkdir()
+        for number in range(510):
+            ending = "raw" if number < 505 else "csv"
+            (project.folder / name / f"{number}.{ending}").write_text("1\n")
+    project.write("cat ignored/* half/*.csv held/* > /dev/null")
+    for words in (["init", "-q"], ["add", "-A"], ["add", "-f", "ignored/7.raw"], ["commit", "-qm", "all"]):
+        subprocess.run(["git", *words], cwd=project.folder, check=True)
+    record = project.record()
+    assert paths(record["inputs"])[-2:] == ["held", "ignored"]
+    assert record["warnings"] == []  # a folder of which git holds a part is known of
+    subprocess.run(["git", "rm", "-q", "--cached", "ignored/7.raw"], cwd=project.folder, check=True)
+    subprocess.run(["git", "commit", "-qm", "none"], cwd=project.folder, check=True)
+    assert project.record()["warnings"] == ["read but not declared: ignored"]
+
+
+@pytest.mark.parametrize("means", ["shim", "python"])
+def test_what_tools_leave_behind_for_themselves_is_no_output(
+    means: str, project: Project, tmp_path: Path
+) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    for folder in (library, project.folder):
+        (folder / f"in_{folder.name}.py").write_text("ANSWER = 42\n")
+    program = [
+        "import sys, os, compileall",
+        f"sys.path.insert(0, {str(library)!r})",
+        "import in_library, in_project",
+        f"compileall.compile_dir({str(library)!r}, quiet=1, legacy=True)",
+        "for name in ('.ipynb_checkpoints', '.pytest_cache'):",
+        f"    os.makedirs({str(library)!r} + '/' + name)",
+        f"    open({str(library)!r} + '/' + name + '/x', 'w').write('x')",
+        "open('made.csv', 'w').write('x')",
+    ]
+    (project.folder / "train.py").write_text("\n".join(program))
+    project.write("python3 train.py", env={})
+    project.variables.pop("PYTHONDONTWRITEBYTECODE", None)
+    record = project.record("--observe", means)
+    assert (library / "in_library.pyc").exists()
+    assert list((library / "__pycache__").iterdir())
+    assert paths(record["outputs"]) == ["made.csv"]
+    assert paths(record["inputs"]) == [str(library / "in_library.py")]
+
+
 def test_what_a_secret_names_is_not_told(project: Project, tmp_path: Path) -> None:
     (tmp_path / "s3cr3t").write_text("key\n")
     project.write("cat {key} > out.csv")

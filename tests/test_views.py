@@ -103,6 +103,18 @@ def test_the_summary_ends_with_what_to_type_next() -> None:
     ]
 
 
+def test_the_summary_of_many_outputs_is_one_line() -> None:
+    from mlrun.value import replace
+
+    few, long = ("a/b/c.csv", "model.pkl"), "deep/" * 20
+    outputs = [Artifact(path=path, kind="file", digest=None, size=1, files=1) for path in few]
+    assert (
+        dict(summary(replace(RECORD, outputs=tuple(outputs))))["outputs"] == "a/b/c.csv 1 B · model.pkl 1 B"
+    )
+    many = replace(RECORD, outputs=(*outputs, replace(outputs[0], path=long), *outputs))
+    assert dict(summary(many))["outputs"] == "a/b/c.csv 1 B · model.pkl 1 B · … and 3 more"
+
+
 def test_the_summary_of_a_failure_says_why_and_leads_to_the_log() -> None:
     from mlrun.value import replace
 

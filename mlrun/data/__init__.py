@@ -96,9 +96,13 @@ def describe_some(
     kind: str,
     reader: Reader = _READ_ALL,
     contents: bool = True,
+    statuses: tuple[os.stat_result, ...] | None = None,
 ) -> Found:
-    """Some files of a folder, as the folder in which only they lie; not declared."""
-    folder = reader.some(os.fspath(root), names)
+    """Some files of a folder, as the folder in which only they lie; not declared.
+
+    `statuses` are those of the files, where somebody has just asked for them.
+    """
+    folder = reader.some(os.fspath(root), names, contents=contents, statuses=statuses)
     return Found(
         artifact=Artifact(
             path=shown,

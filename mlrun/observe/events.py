@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlrun.observe import NOT_THE_PROGRAMS
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 _HEAD = struct.Struct("<QQ")
 _RECORD = struct.Struct("<IIQQqII")
-_KINDS = frozenset(b"RWUMLS")
+_KINDS = {letter: chr(letter) for letter in b"RWUMLS"}
 
 
 class Event(NamedTuple):
@@ -50,21 +51,14 @@ def _events(log: bytes, passed: frozenset[int]) -> Iterator[Event]:
         return
     used, _ = _HEAD.unpack_from(log)
     at, end = _HEAD.size, min(used, len(log))
-    while at + _RECORD.size <= end:
-        length, kind, time, size, modified, flags, pid = _RECORD.unpack_from(log, at)
-        if length < _RECORD.size or at + length > len(log):
+    unpack, head, encoding = _RECORD.unpack_from, _RECORD.size, sys.getfilesystemencoding()
+    while at + head <= end:  # there may be a hundred thousand: each call in here counts
+        length, kind, time, size, modified, flags, pid = unpack(log, at)
+        if length < head or at + length > len(log):
             return
         if kind in _KINDS and pid not in passed:
-            first, _, rest = log[at + _RECORD.size : at + length].partition(b"\0")
-            second = rest.partition(b"\0")[0] if kind in b"ML" else b""
-            known = modified != 0
-            yield Event(
-                chr(kind),
-                time,
-                os.fsdecode(first),
-                os.fsdecode(second),
-                size if known else -1,
-                modified,
-                flags,
-            )
+            first, _, rest = log[at + head : at + length].partition(b"\0")
+            path = first.decode(encoding, "surrogateescape")
+            second = os.fsdecode(rest.partition(b"\0")[0]) if kind in b"ML" else ""
+            yield Event(_KINDS[kind], time, path, second, size if modified else -1, modified, flags)
         at += length

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from operator import attrgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mlrun.value import field, value
@@ -23,11 +24,13 @@ else; no longer there."""
 
 
 class Read(NamedTuple):
-    """A file that was read; `size` as it was opened, in bytes, -1 where that is not known."""
+    """A file that was read; `size` as it was opened, in bytes, -1 where that is not known; `status` as it is
+    now, where it is the same."""
 
     path: str
     size: int
     state: State
+    status: os.stat_result | None = None
 
 
 @value
@@ -67,7 +70,7 @@ def understood(
         if read is not None:
             reads.append(read)
     return Seen(
-        reads=tuple(sorted(reads, key=lambda read: read.path)),
+        reads=tuple(sorted(reads, key=attrgetter("path"))),
         writes=tuple(sorted(writes)),
         blind=tuple(story.blind),
     )
@@ -75,7 +78,7 @@ def understood(
 
 def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
     story, real = _Story(), _RealFolders()
-    for event in sorted(events, key=lambda event: event.time):
+    for event in sorted(events, key=attrgetter("time")):
         path = real.path(event.path)
         if "/__pycache__/" in path or "/__pycache__/" in event.second:
             path = _source_of(path) if event.kind == "R" else ""
@@ -149,19 +152,23 @@ def _read(path: str, event: Event, writes: dict[str, None], since: int, *, other
     if made_meanwhile and others:  # by a program that we could not see into
         writes[path] = None
         return None
-    return Read(path, status.st_size if same else event.size, "same" if same else "changed")
+    if same:
+        return Read(path, status.st_size, "same", status)
+    return Read(path, event.size, "changed")
 
 
 class _RealFolders:
     """Paths without dots and links on the way; the last part keeps its name, though it may be a link."""
 
     def __init__(self) -> None:
-        self._known: dict[str, str] = {}
+        self._known: dict[str, str | None] = {}
 
     def path(self, path: str) -> str:
         folder, _, name = path.rpartition("/")
         if name in ("", ".", ".."):
             return os.path.realpath(path)
         if folder not in self._known:
-            self._known[folder] = os.path.realpath(folder or "/")
-        return f"{self._known[folder].rstrip('/')}/{name}"
+            real = os.path.realpath(folder or "/").rstrip("/")
+            self._known[folder] = None if real == folder else real
+        real_folder = self._known[folder]
+        return path if real_folder is None else f"{real_folder}/{name}"

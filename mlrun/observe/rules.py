@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
 _SYSTEM = (
     *(
@@ -55,6 +55,12 @@ _DATA = {
 """What lies in such folders and is data all the same: weights and data sets that libraries have fetched."""
 PACKAGES = ("/site-packages/", "/dist-packages/", "/lib/python", "/.git/")
 """Wherever these are part of a path, it is no data (the shim has the same list)."""
+_BY_PRODUCTS = (
+    *("/__pycache__/", "/.ipynb_checkpoints/", "/.pytest_cache/", "/.mypy_cache/", "/.ruff_cache/"),
+    *("/.hypothesis/", "/.eggs/", "/.tox/", "/.nox/", "/node_modules/"),
+)
+"""What tools leave behind for themselves."""
+_BY_PRODUCTS_END = (".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp")
 
 
 @positional_value
@@ -63,6 +69,27 @@ class Rules:
 
     texts: tuple[str, ...]
 
+    def chooser(self) -> Callable[[str], bool]:
+        """`wants`, for many paths: what is the same for all files of a folder is found out once."""
+        verdicts: dict[str, bool | None] = {}
+
+        def wants(path: str) -> bool:
+            folder = path[: path.rfind("/") + 1]
+            if folder not in verdicts:
+                verdicts[folder] = None if self._is_mixed(folder) else self.wants(folder)
+            verdict = verdicts[folder]
+            if verdict is None:
+                return self.wants(path)
+            return verdict and not path.endswith(_BY_PRODUCTS_END)
+
+        return wants
+
+    def _is_mixed(self, folder: str) -> bool:
+        """Whether a name may decide too: a rule, or a part that is no data, goes on behind the folder."""
+        if any(text.startswith(folder, 1) and len(text) > len(folder) + 1 for text in self.texts):
+            return True
+        return any(folder.endswith(part[: part.rfind("/") + 1]) for part in PACKAGES if part[-1] != "/")
+
     def wants(self, path: str) -> bool:
         """Whether a normal path is worth telling."""
         for text in self.texts:
@@ -70,7 +97,9 @@ class Rules:
                 if text[0] == "-":
                     return False
                 break
-        return not any(part in path for part in PACKAGES)
+        return not any(part in path for part in (*PACKAGES, *_BY_PRODUCTS)) and not path.endswith(
+            _BY_PRODUCTS_END
+        )
 
     def encoded(self, shim: str) -> bytes:
         """As the shim reads them, with its own path."""

@@ -68,7 +68,7 @@ def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
     more: tuple[str, ...] = ()
     if how == PYTHON or any(event.kind == "S" for event in noted):
         more = changed(prepared.snapshot.root, since=watch.since)
-    wants = watch.rules.wants if watch.mounts is None else _wants_mounted(watch.mounts)
+    wants = watch.rules.chooser() if watch.mounts is None else _wants_mounted(watch.mounts)
     return understood(
         noted, wants=wants, since=watch.since, more_writes=tuple(path for path in more if wants(path))
     )
@@ -87,7 +87,7 @@ def _outside(path: str, mounts: tuple[tuple[str, str], ...]) -> str:
 
 def _wants_mounted(mounts: tuple[tuple[str, str], ...]) -> Callable[[str], bool]:
     folders = tuple(os.path.realpath(here) for _, here in mounts)
-    return rules.in_container(wanted=folders, unwanted=()).wants
+    return rules.in_container(wanted=folders, unwanted=()).chooser()
 
 
 # --- files into artifacts -------------------------------------------------------------------------------
@@ -153,8 +153,15 @@ class _Keeper:
             )
         else:
             names = tuple(sorted(set(group.names).difference(unlike)))
+            statuses = [states[f"{group.folder}/{name}"].status for name in names]
             found = data.describe_some(
-                Path(group.folder), names, shown=shown, kind="data", reader=self._reader, contents=False
+                Path(group.folder),
+                names,
+                shown=shown,
+                kind="data",
+                reader=self._reader,
+                contents=False,
+                statuses=tuple(status for status in statuses if status is not None),
             )
         self.findings += found.findings
         return found.artifact

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,10 @@ __all__ = [
     "take",
     "without_credentials",
 ]
+
+
+_CROWDED = 500
+"""Files of one folder from which git is asked for the folder."""
 
 
 def take(
@@ -123,12 +128,26 @@ def pinned(snapshot: Snapshot, paths: tuple[str, ...], *, caller: Caller) -> fro
         return frozenset(paths)
     if snapshot.commit is None:
         return frozenset(paths).intersection(snapshot.untracked)
-    said = local_git(snapshot.root, caller.variables).ask(
-        "check-ignore", "-z", "--stdin", stdin=b"".join(os.fsencode(path) + b"\0" for path in paths)
-    )
+    git = local_git(snapshot.root, caller.variables)
+    crowded, others = _crowded(paths)
+    if crowded:  # git looks into a folder that is ignored once, and not once for each file
+        options = ("--cached", "--others", "--exclude-standard", "-z", "--")
+        said = git.ask("--literal-pathspecs", "ls-files", *options, *crowded)
+        held = frozenset(os.fsdecode(said.stdout).split("\0")).intersection(paths)
+        return held | (pinned(snapshot, others, caller=caller) if others else frozenset())
+    asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
+    said = git.ask("check-ignore", "-z", "--stdin", stdin=asked)
     if said.exit_code not in (0, 1):  # a path in a submodule: no file of this repository
         return frozenset()
     return frozenset(paths).difference(os.fsdecode(said.stdout).split("\0"))
+
+
+def _crowded(paths: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
+    """Folders of which many files are meant, and the files that lie elsewhere."""
+    counts = Counter(path.rpartition("/")[0] for path in paths)
+    folders = [folder for folder, count in counts.items() if folder and count >= _CROWDED]
+    found = frozenset(folders)
+    return folders, tuple(path for path in paths if path.rpartition("/")[0] not in found)
 
 
 def collect_garbage(cache: Cache, *, older_than: float, keep: frozenset[str]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mlrun.model import Environment, RunRecord, Snapshot
 
 _SHOWN = 8  # metrics or outputs; the rest is a command away
+_WIDTH = 100  # letters of such a line
 
 
 def source_line(name: str, snapshot: Snapshot) -> str:
@@ -48,10 +49,10 @@ def summary(record: RunRecord) -> list[tuple[str, str]]:
     lines: list[tuple[str, str]] = [(record.status, _ending(record))]
     if record.metrics:
         shown = [f"{metric.name} {words.number(metric.last)}" for metric in record.metrics[:_SHOWN]]
-        lines.append(("metrics", " · ".join(shown) + _more(len(record.metrics))))
+        lines.append(("metrics", _some(shown, len(record.metrics))))
     if record.outputs:
         shown = [f"{output.path} {words.size(output.size)}" for output in record.outputs[:_SHOWN]]
-        lines.append(("outputs", " · ".join(shown) + _more(len(record.outputs))))
+        lines.append(("outputs", _some(shown, len(record.outputs))))
     lines.append(("run", f"{record.name}  {record.id[:12]}"))
     lines.append(("next", _next(record)))
     return lines
@@ -66,8 +67,15 @@ def _ending(record: RunRecord) -> str:
     return ", ".join(parts)
 
 
-def _more(count: int) -> str:
-    return f" · and {count - _SHOWN} more" if count > _SHOWN else ""
+def _some(texts: list[str], count: int) -> str:
+    """As many as a line has room for, one at least, and how many more there are of `count`."""
+    shown = texts[:1]
+    for text in texts[1:]:
+        if len(" · ".join((*shown, text))) > _WIDTH:
+            break
+        shown.append(text)
+    more = count - len(shown)
+    return " · ".join(shown) + (f" · … and {more} more" if more else "")
 
 
 def _next(record: RunRecord) -> str:
