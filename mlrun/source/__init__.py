@@ -24,6 +24,7 @@ from mlrun.value import replace, value
 if TYPE_CHECKING:
     from mlrun.files import Cache
     from mlrun.model import Caller, Finding, Narrator, SourceFacts
+    from mlrun.source.listing import Listed
     from mlrun.source.mirror import Revision
     from mlrun.source.restoration import Kept
     from mlrun.source.target import Credentials
@@ -34,6 +35,8 @@ __all__ = [
     "committed",
     "committed_at",
     "collect_garbage",
+    "ignored",
+    "listed",
     "parse_target",
     "pinned",
     "release",
@@ -148,6 +151,23 @@ def _crowded(paths: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
     folders = [folder for folder, count in counts.items() if folder and count >= _CROWDED]
     found = frozenset(folders)
     return folders, tuple(path for path in paths if path.rpartition("/")[0] not in found)
+
+
+def listed(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[Listed, ...]:
+    """Every file of a snapshot's tree, with git's mode and id. Raises SourceError where git cannot tell."""
+    from mlrun.source import listing
+
+    return listing.listed(snapshot, caller=caller, cache=cache)
+
+
+def ignored(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str, ...]:
+    """What lies in the project's folder and is no part of the tree by git's rules: paths relative to it.
+
+    Raises SourceError where git cannot tell.
+    """
+    from mlrun.source import listing
+
+    return listing.ignored(snapshot, caller=caller, cache=cache)
 
 
 def collect_garbage(cache: Cache, *, older_than: float, keep: frozenset[str]) -> tuple[int, int]:

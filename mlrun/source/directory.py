@@ -69,7 +69,7 @@ def find_root(directory: Path) -> Path | None:
 def _pin_plain(directory: Path, *, variables: Mapping[str, str], cache: Cache, keep: bool) -> Pinned:
     from mlrun.source import plain
 
-    place = _place(directory, cache)
+    place = place_of(directory, cache)
     held = plain.contents(place, directory, variables=variables, keep=keep)
     snapshot = Snapshot(
         kind="directory", root=directory, tree=held.tree, untracked=held.files, findings=held.findings
@@ -77,7 +77,7 @@ def _pin_plain(directory: Path, *, variables: Mapping[str, str], cache: Cache, k
     return Pinned(snapshot=snapshot, objects=(place / "objects",))
 
 
-def _place(directory: Path, cache: Cache) -> Path:
+def place_of(directory: Path, cache: Cache) -> Path:
     """Our folder for what is known of a directory; touched, for it is in use."""
     place = cache.snapshots / digest.hex_of(digest.of_bytes(os.fsencode(directory)))[:32]
     try:
@@ -132,7 +132,7 @@ def _pin_repository(
     status = _status(git)
     if status is None:
         return None
-    place = _place(directory, cache)
+    place = place_of(directory, cache)
     subdirectory = "" if directory == root else directory.relative_to(root).as_posix()
     facts = _facts(git, place, status.commit, subdirectory)
     if subdirectory and not (facts and facts.tracked) and not _mentions(status, subdirectory):
