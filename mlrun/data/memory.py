@@ -79,7 +79,7 @@ def recall(cache: Cache, root: str) -> Remembered | None:
         at += length
     stamps = array("q")
     stamps.frombytes(parts[1])
-    names = [os.fsdecode(name) for name in parts[0].split(b"\0")[:-1]]
+    names = os.fsdecode(parts[0]).split("\0")[:-1]
     return Remembered(digest=digest, size=size, files=files, names=names, stamps=stamps, digests=parts[2])
 
 

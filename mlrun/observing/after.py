@@ -118,25 +118,28 @@ class _Keeper:
     # --- inputs
 
     def inputs(self, reads: tuple[Read, ...]) -> tuple[Artifact, ...]:
-        reads = tuple(
-            read
-            for read in reads
-            if not self._is_declared_input(read.path) and not self._is_secret(read.path)
-        )
+        if self._declared_inputs or self._secrets:
+            reads = tuple(
+                read
+                for read in reads
+                if not self._is_declared_input(read.path) and not self._is_secret(read.path)
+            )
         pinned = self._pinned(reads)
-        reads = tuple(read for read in reads if read.path not in pinned or not _is_code(read.path))
+        if pinned:
+            reads = tuple(read for read in reads if read.path not in pinned or not _is_code(read.path))
         states = {read.path: read for read in reads}
         artifacts, undeclared = [], []
         for group in grouped(states, never=self._mixed_folders()):
             artifact = self._input(group, states)
             artifacts.append(artifact)
-            if not any(f"{group.folder}/{name}" in pinned for name in group.names):
+            if not pinned or not any(f"{group.folder}/{name}" in pinned for name in group.names):
                 undeclared.append(artifact.path)
         self._tell_undeclared(undeclared)
         return tuple(artifacts)
 
     def _input(self, group: Group, states: dict[str, Read]) -> Artifact:
-        unlike = [name for name in group.names if states[f"{group.folder}/{name}"].state != "same"]
+        reads = {name: states[f"{group.folder}/{name}"] for name in group.names}
+        unlike = [name for name, read in reads.items() if read.state != "same"]
         shown = self._shown(group.path)
         self._tell_unlike(group, unlike, states)
         if group.is_single and unlike:
@@ -152,16 +155,15 @@ class _Keeper:
                 contents=False,
             )
         else:
-            names = tuple(sorted(set(group.names).difference(unlike)))
-            statuses = [states[f"{group.folder}/{name}"].status for name in names]
+            same = {name: read.status for name, read in sorted(reads.items()) if read.status is not None}
             found = data.describe_some(
                 Path(group.folder),
-                names,
+                tuple(same),
                 shown=shown,
                 kind="data",
                 reader=self._reader,
                 contents=False,
-                statuses=tuple(status for status in statuses if status is not None),
+                statuses=tuple(same.values()),
             )
         self.findings += found.findings
         return found.artifact
@@ -184,7 +186,7 @@ class _Keeper:
         self.findings.append(warning("undeclared-input", note, hint))
 
     def _is_declared_input(self, path: str) -> bool:
-        real = os.path.realpath(path) if self._declared_inputs else path
+        real = os.path.realpath(path)
         return any(real == each or real.startswith(f"{each}/") for each in self._declared_inputs)
 
     def _pinned(self, reads: tuple[Read, ...]) -> frozenset[str]:
