@@ -533,6 +533,20 @@ class Failure:
     hint: str | None = None
 
 
+StepState = Literal["waiting", "running", "finished", "failed", "killed", "lost", "cached", "skipped"]
+
+
+@value
+class StepFacts:
+    """A step of a pipeline: `run` is the id of its record, of which there is none before it has begun."""
+
+    name: str
+    run: str
+    needs: tuple[str, ...] = ()
+    state: StepState = "waiting"
+    duration_s: float | None = None
+
+
 @value
 class RunRecord:
     """One run, as remembered. Times are UTC text, `2026-11-21T08:00:00.123Z`; `duration_s` is seconds.
@@ -540,6 +554,7 @@ class RunRecord:
     `observed` tells how inputs and outputs that nobody declared were noticed: `shim`, `strace`,
     `python-only`, `walk` (outputs only), `off`; None where nothing was run yet. `cache_key` is the digest of
     all that was known to decide the result, of a run that others may be spared by, or that was spared.
+    `steps` are those of a pipeline, each with a record of its own; their states are final when it has ended.
     """
 
     id: str
@@ -574,6 +589,7 @@ class RunRecord:
     observed: str | None = None
     determinism: Determinism | None = None
     cache_key: Digest | None = None
+    steps: tuple[StepFacts, ...] = ()
 
 
 @value

@@ -28,6 +28,7 @@ from mlrun.model import (
     Package,
     RunRecord,
     SourceFacts,
+    StepFacts,
     StoredFile,
     Usage,
 )
@@ -123,6 +124,10 @@ FULL = RunRecord(
     observed="shim",
     determinism=Determinism(
         variables=(("PYTHONHASHSEED", "0"), ("TZ", "UTC")), found=(("MKL_CBWR", "AVX2"),), umask=0o022
+    ),
+    steps=(
+        StepFacts(name="prepare", run="1" * 32, state="cached"),
+        StepFacts(name="train", run="2" * 32, needs=("prepare",), state="finished", duration_s=1.5),
     ),
 )
 

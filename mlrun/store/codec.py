@@ -33,6 +33,8 @@ from mlrun.model import (
     RunRow,
     SourceFacts,
     Status,
+    StepFacts,
+    StepState,
     StoredFile,
     Usage,
 )
@@ -45,6 +47,7 @@ MASK = "***"
 STATUSES: tuple[str, ...] = get_args(Status)
 
 _ORIGINS: tuple[str, ...] = get_args(Origin)
+_STEP_STATES: tuple[str, ...] = get_args(StepState)
 _VERSION = re.compile(r"mlrun/record/v(\d{1,9})(?:\.\d+)*")
 _MAJOR = 1
 _LINE = 100  # an object or list that holds no other stays on one line up to this many characters
@@ -164,6 +167,7 @@ def to_json(record: RunRecord) -> Json:
         "parents": dict(record.parents),
         "observed": record.observed,
         "cache_key": record.cache_key,
+        **({"steps": [_step_to_json(step) for step in record.steps]} if record.steps else {}),
         "warnings": list(record.warnings),
         "mlrun_version": record.mlrun_version,
     }
@@ -265,6 +269,16 @@ def _determinism_to_json(determinism: Determinism) -> Json:
         "variables": dict(determinism.variables),
         "found": dict(determinism.found),
         "umask": None if determinism.umask is None else f"{determinism.umask:03o}",
+    }
+
+
+def _step_to_json(step: StepFacts) -> Json:
+    return {
+        "name": step.name,
+        "state": step.state,
+        "run": step.run,
+        "needs": list(step.needs),
+        "duration_s": _number(step.duration_s),
     }
 
 
@@ -481,6 +495,7 @@ def _record(fields: _Fields) -> RunRecord:
         observed=fields.maybe_text("observed"),
         cache_key=fields.maybe_digest("cache_key"),
         determinism=_determinism(fields.part("determinism")),
+        steps=tuple(_step(part) for part in fields.each("steps")),
     )
 
 
@@ -601,6 +616,16 @@ def _determinism(fields: _Fields | None) -> Determinism | None:
         variables=fields.pairs("variables"),
         found=fields.pairs("found"),
         umask=None if umask is None else int(umask, 8),
+    )
+
+
+def _step(fields: _Fields) -> StepFacts:
+    return StepFacts(
+        name=fields.text("name"),
+        run=fields.text("run"),
+        needs=fields.texts("needs"),
+        state=cast("StepState", fields.one_of("state", _STEP_STATES)),
+        duration_s=fields.maybe_number("duration_s"),
     )
 
 
