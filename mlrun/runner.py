@@ -21,6 +21,7 @@ from mlrun import (
     files,
     host,
     observing,
+    pipelines,
     process,
     project,
     recording,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Environment,
         Finding,
         Outcome,
+        Project,
         RunRecord,
         RunRequest,
         RunSpec,
@@ -95,9 +97,45 @@ class Stage:
     terminal: bool = False
 
 
-def plan(request: RunRequest, stage: Stage) -> tuple[Prepared, Plan]:
+@value
+class Taken:
+    """A source, pinned, and its project file understood: `run_id` names the run, and a checkout of ours."""
+
+    run_id: str
+    request: RunRequest
+    snapshot: Snapshot
+    project: Project
+
+    @property
+    def may_have_steps(self) -> bool:
+        """Whether what is asked for could need other entry points: then it is `orchestration`'s affair."""
+        return pipelines.may_be_one(self.project, self.request.entry_point)
+
+
+def take(request: RunRequest, stage: Stage) -> Taken:
+    """Find and pin what a request names; a checkout of ours is to be run, or released, by the caller."""
+    stage.cache.prepare()
+    run_id = new_id()
+    snapshot = source.take(
+        request.target,
+        version=request.version,
+        isolated=request.isolated,
+        caller=stage.caller,
+        cache=stage.cache,
+        run_id=run_id,
+        narrator=stage.teller,
+    )
+    try:
+        understood = project.read(snapshot.directory)
+    except BaseException:
+        source.release(snapshot, cache=stage.cache)
+        raise
+    return Taken(run_id=run_id, request=request, snapshot=snapshot, project=understood)
+
+
+def plan(taken: Taken, stage: Stage) -> tuple[Prepared, Plan]:
     """What `run` would do; nothing is built, run or recorded (a git URL is fetched into the cache)."""
-    with _prepared(request, stage) as prepared:
+    with _prepared(taken, stage) as prepared:
         snapshot = prepared.snapshot
         return prepared, env.plan(
             prepared.asked,
@@ -109,7 +147,7 @@ def plan(request: RunRequest, stage: Stage) -> tuple[Prepared, Plan]:
         )
 
 
-def run(request: RunRequest, stage: Stage) -> RunRecord:
+def run(taken: Taken, stage: Stage) -> RunRecord:
     """Run a project and return its record, whatever the program's own exit code.
 
     Raises MlrunError where mlrun cannot do its part; if the record was open by then, it says so too.
@@ -118,8 +156,13 @@ def run(request: RunRequest, stage: Stage) -> RunRecord:
     stage.home.prepare()
     store = Store(stage.home, stage.teller)
     kept: set[str] = set()
-    with _prepared(request, stage, kept) as prepared:
+    with _prepared(taken, stage, kept) as prepared:
         return _recorded(prepared, kept, store, stage)
+
+
+def step(prepared: Prepared, stage: Stage) -> RunRecord:
+    """Run one step of a pipeline, in a source that others use as well and that stays; see `run`."""
+    return _recorded(prepared, set(), Store(stage.home, stage.teller), stage)
 
 
 def run_again(
@@ -140,7 +183,9 @@ def run_again(
     kept = set(placed)
     prepared = None
     try:
-        prepared = _understood(request, snapshot, stage, run_id=run_id, past=past)
+        understood = project.read(snapshot.directory)
+        taken = Taken(run_id=run_id, request=request, snapshot=snapshot, project=understood)
+        prepared = _understood(taken, stage, past=past)
         return _recorded(prepared, kept, Store(stage.home, stage.teller), stage)
     finally:
         _release(snapshot, prepared, kept, stage)
@@ -179,28 +224,17 @@ def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) ->
 
 
 @contextlib.contextmanager
-def _prepared(request: RunRequest, stage: Stage, kept: Collection[str] = ()) -> Iterator[Prepared]:
+def _prepared(taken: Taken, stage: Stage, kept: Collection[str] = ()) -> Iterator[Prepared]:
     """Source, project and request, understood; a checkout of ours goes when the run is over.
 
     `kept` are, by then, files of the checkout that are in the store, relative to its root.
     """
-    stage.cache.prepare()
-    run_id = new_id()
-    snapshot = source.take(
-        request.target,
-        version=request.version,
-        isolated=request.isolated,
-        caller=stage.caller,
-        cache=stage.cache,
-        run_id=run_id,
-        narrator=stage.teller,
-    )
     prepared = None
     try:
-        prepared = _understood(request, snapshot, stage, run_id=run_id)
+        prepared = _understood(taken, stage)
         yield prepared
     finally:
-        _release(snapshot, prepared, kept, stage)
+        _release(taken.snapshot, prepared, kept, stage)
 
 
 def _release(snapshot: Snapshot, prepared: Prepared | None, kept: Collection[str], stage: Stage) -> None:
@@ -209,26 +243,29 @@ def _release(snapshot: Snapshot, prepared: Prepared | None, kept: Collection[str
         source.release(snapshot, cache=stage.cache)
 
 
-def _understood(
-    request: RunRequest, snapshot: Snapshot, stage: Stage, *, run_id: str, past: Past | None = None
-) -> Prepared:
-    """Project and request; of a repetition, the environment is what it was, whatever the project asks."""
-    understood = project.read(snapshot.directory)
+def _understood(taken: Taken, stage: Stage, *, past: Past | None = None) -> Prepared:
+    """The request, resolved; of a repetition, the environment is what it was, whatever the project asks."""
+    files = Files(taken.snapshot.directory, stage, taken.run_id)
     return Prepared(
-        run_id=run_id,
-        request=request,
-        snapshot=snapshot,
-        project=understood,
-        spec=resolve.resolve(understood, request, files=_Files(snapshot.directory, stage, run_id)),
-        asked=env.read(
-            understood.environment,
-            snapshot.directory,
-            manager=request.env_manager,
-            root=snapshot.root,
-            caller=stage.caller,
-            skip_image_build=request.skip_image_build,
-        ),
+        run_id=taken.run_id,
+        request=taken.request,
+        snapshot=taken.snapshot,
+        project=taken.project,
+        spec=resolve.resolve(taken.project, taken.request, files=files),
+        asked=asked(taken, stage),
         past=past,
+    )
+
+
+def asked(taken: Taken, stage: Stage) -> env.Asked:
+    """What the project asks of its environment."""
+    return env.read(
+        taken.project.environment,
+        taken.snapshot.directory,
+        manager=taken.request.env_manager,
+        root=taken.snapshot.root,
+        caller=stage.caller,
+        skip_image_build=taken.request.skip_image_build,
     )
 
 
@@ -474,7 +511,7 @@ def _inputs_elsewhere(prepared: Prepared) -> tuple[Path, ...]:
     return tuple(path for path in paths if snapshot.root not in (path, *path.parents) and path.exists())
 
 
-class _Files:
+class Files:
     """What `resolve` may know of the file system."""
 
     def __init__(self, directory: Path, stage: Stage, run_id: str) -> None:

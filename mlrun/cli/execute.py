@@ -26,12 +26,13 @@ def execute(options: RunOptions) -> int:
     stage = _stage(options)
     request = request_of(options, stage.caller.directory)
     try:
+        taken = runner.take(request, stage)
         if options.dry_run:
             from mlrun.cli.plan import show_plan
 
-            show_plan(*runner.plan(request, stage), as_json=options.as_json)
+            show_plan(*runner.plan(taken, stage), as_json=options.as_json)
             return 0
-        record = runner.run(request, stage)
+        record = runner.run(taken, stage)
     finally:
         stage.teller.close()
     _conclude(record, options, stage.teller)
