@@ -161,6 +161,11 @@ class Cache:
         return self.root / "stat-v1"
 
     @property
+    def texts(self) -> Path:
+        """YAML files as they were understood."""
+        return self.root / "yaml-v1"
+
+    @property
     def stand_ins(self) -> Path:
         """What takes conda's place for MLflow: its program, and the environments that it was asked for."""
         return self.root / "conda-v1"

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import re
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mlrun.model import CiFacts, HostFacts
+from mlrun.value import positional_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -190,7 +191,8 @@ def _read(root: str, path: str) -> str:
 # --- continuous integration ---------------------------------------------------------------------------
 
 
-class _Provider(NamedTuple):
+@positional_value
+class _Provider:
     """`sign` is a variable that no other system sets. `facts` name variables, the first that is set counts.
 
     Only what is listed here is ever read: tokens lie in the same environment.

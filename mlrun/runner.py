@@ -38,6 +38,7 @@ from mlrun.store.names import new_id, new_name
 from mlrun.value import replace, value
 from mlrun.views import record as record_view
 from mlrun.views import summary
+from mlrun.yamlfile import Memory
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -126,7 +127,7 @@ def take(request: RunRequest, stage: Stage) -> Taken:
         narrator=stage.teller,
     )
     try:
-        understood = project.read(snapshot.directory)
+        understood = project.read(snapshot.directory, memory=Memory(stage.cache.texts))
     except BaseException:
         source.release(snapshot, cache=stage.cache)
         raise
@@ -266,6 +267,7 @@ def asked(taken: Taken, stage: Stage) -> env.Asked:
         root=taken.snapshot.root,
         caller=stage.caller,
         skip_image_build=taken.request.skip_image_build,
+        memory=Memory(stage.cache.texts),
     )
 
 

@@ -7,6 +7,7 @@ events, not by a constructor: a file can ask for no Python object, and depth, si
 
 from __future__ import annotations
 
+import binascii
 import contextlib
 import os
 import re
@@ -34,6 +35,11 @@ _COLLECTION_TAGS = frozenset(
 _TEXTS_OF_PYTHON = frozenset({"python/unicode", "python/str"})
 """Python 2 wrote its lists and texts so (`channels: !!python/tuple`, in conda 4); no object is made."""
 _SAFE_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./=~<>+-]*( [A-Za-z0-9_./=~<>+-]+)*")
+_PLAIN_INTEGER = re.compile(r"-?[1-9][0-9]{0,15}|0")
+_PLAIN_FRACTION = re.compile(r"-?[0-9]+\.[0-9]+")
+"""Numbers that Python writes as YAML does, so that PyYAML need not be asked."""
+_PACKED = 1  # the format of what a memory keeps
+_WORTH_KEEPING = 1 << 16  # bytes
 _WINDOWS = "cp1252"
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _TAB_WIDTHS = (4, 8, 2)
@@ -83,14 +89,23 @@ class Document:
 # --- reading ------------------------------------------------------------------------------------------
 
 
-def read(path: str | Path, *, file: str | None = None) -> Document:
-    """Read a file into nodes; messages call it `file`, or by its path.
+def read(path: str | Path, *, file: str | None = None, memory: Memory | None = None) -> Document:
+    """Read a file into nodes; messages call it `file`, or by its path. What `memory` knows is not parsed.
 
     Raises ProjectError where it cannot be read (`no-such-file`, `unreadable-file`, `not-text`) or is no YAML
     (`bad-yaml`).
     """
     shown = file if file is not None else os.fspath(path)
-    return parse(_bytes_of(path, shown), file=shown)
+    data = _bytes_of(path, shown)
+    if memory is None:
+        return parse(data, file=shown)
+    root = memory.known(data, shown)
+    if root is not None:
+        return Document(root)
+    document = parse(data, file=shown)
+    if document.root is not None and not document.findings:
+        memory.keep(data, document.root)
+    return document
 
 
 def parse(data: bytes | str, *, file: str) -> Document:
@@ -155,6 +170,70 @@ def load_texts(path: str | Path) -> tuple[tuple[str, str], ...]:
     return tuple((key.text, as_text(value)) for key, value in root.entries if not is_null(value))
 
 
+@positional_value
+class Memory:
+    """Nodes of texts that were read before, in a folder: to import PyYAML and to parse takes a tenth of a
+    warm run.
+
+    A file holds the text itself, which is compared, so that nothing else can be taken for it.
+    """
+
+    folder: Path
+
+    def known(self, data: bytes, file: str) -> Node | None:
+        """The nodes of this text; None where it was not kept, or cannot be read any more."""
+        try:
+            with open(self._path(data), "rb") as kept:
+                content = kept.read()
+            if not content.endswith(data):
+                return None
+            import json
+
+            return _unpacked(json.loads(content[: len(content) - len(data)]), file)
+        except (OSError, ValueError, TypeError, LookupError, RecursionError):
+            return None
+
+    def keep(self, data: bytes, root: Node) -> None:
+        """Remember a text without findings; one of some size is not worth it."""
+        if len(data) > _WORTH_KEEPING:
+            return
+        import json
+
+        content = json.dumps(_packed(root)).encode() + b"\n" + data
+        path = self._path(data)
+        temporary = f"{path}.{os.getpid()}"
+        with contextlib.suppress(OSError):
+            os.makedirs(self.folder, exist_ok=True)
+            with open(temporary, "wb") as file:
+                file.write(content)
+            os.replace(temporary, path)
+
+    def _path(self, data: bytes) -> str:
+        return f"{self.folder}/{len(data):x}-{binascii.crc32(data):08x}.{_PACKED}"
+
+
+def _packed(node: Node) -> list[Any]:
+    where = [node.place.line, node.place.column]
+    match node:
+        case Scalar():
+            return [*where, node.kind, node.text]
+        case ListNode():
+            return [*where, [_packed(item) for item in node.items]]
+        case MapNode():
+            return [*where, *([_packed(key), _packed(value)] for key, value in node.entries), None]
+
+
+def _unpacked(packed: list[Any], file: str) -> Node:
+    line, column, *rest = packed
+    place = Place(file=file, line=line, column=column)
+    if rest[-1] is None:
+        pairs: Any = ((_unpacked(key, file), _unpacked(value, file)) for key, value in rest[:-1])
+        return MapNode(place, tuple(pairs))
+    if isinstance(rest[0], str):
+        return Scalar(place, rest[1], rest[0])
+    return ListNode(place, tuple(_unpacked(item, file) for item in rest[0]))
+
+
 # --- nodes as values ----------------------------------------------------------------------------------
 
 
@@ -209,6 +288,10 @@ def _scalar_value(node: Scalar) -> object:
         return node.text
     if node.kind == "null":
         return None
+    if node.kind == "int" and _PLAIN_INTEGER.fullmatch(node.text):
+        return int(node.text)
+    if node.kind == "float" and _PLAIN_FRACTION.fullmatch(node.text):
+        return float(node.text)
     import yaml
 
     try:

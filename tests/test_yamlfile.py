@@ -9,6 +9,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlrun import yamlfile
 from mlrun.errors import ParameterError, ProjectError
 from mlrun.model import Place
 from mlrun.yamlfile import (
@@ -311,3 +312,60 @@ def test_tabs_that_make_sense_as_blanks_are_read_with_a_warning(text: str) -> No
     assert document.root is not None
     assert plain(document.root) == {"a": {"b": {"c": 1}}}
     assert {it.code for it in document.findings} <= {"tabs"}
+
+
+# --- what is remembered -------------------------------------------------------------------------------
+
+
+def test_a_text_that_was_read_before_is_not_parsed_again(tmp_path: Path) -> None:
+    memory = yamlfile.Memory(tmp_path / "kept")
+    path = tmp_path / "a.yaml"
+    path.write_text("a: [1, {b: 'x: é'}, ~]\nc: &d {e: 0.50}\nf: *d\ng: {}\nh: []\n")
+    first = yamlfile.read(path, file="one.yaml", memory=memory)
+    [kept] = (tmp_path / "kept").iterdir()
+    again = yamlfile.read(path, file="one.yaml", memory=memory)
+    assert again == first == yamlfile.read(path, file="one.yaml")
+    other = yamlfile.read(path, file="two.yaml", memory=memory)
+    assert other.root is not None
+    assert other.root.place.file == "two.yaml"
+    kept.write_bytes(b'[1, 1, "str", "another"]\n' + path.read_bytes())
+    assert yamlfile.read(path, memory=memory).root == yamlfile.Scalar(
+        Place(file=str(path), line=1, column=1), "another"
+    )
+
+
+@pytest.mark.parametrize("harm", [b"", b"[1, 1]\n", b"nonsense", b"[" * 100_000, b'{"a": 1}\n'])
+def test_a_memory_that_was_harmed_is_no_memory(tmp_path: Path, harm: bytes) -> None:
+    memory = yamlfile.Memory(tmp_path / "kept")
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\n")
+    sound = yamlfile.read(path, memory=memory)
+    [kept] = (tmp_path / "kept").iterdir()
+    for tail in (b"", path.read_bytes()):
+        kept.write_bytes(harm + tail)
+        assert yamlfile.read(path, memory=memory) == sound
+
+
+def test_what_is_warned_of_is_parsed_each_time(tmp_path: Path) -> None:
+    memory = yamlfile.Memory(tmp_path / "kept")
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\na: 2\n")
+    assert [it.code for it in yamlfile.read(path, memory=memory).findings] == ["doubled-key"]
+    assert [it.code for it in yamlfile.read(path, memory=memory).findings] == ["doubled-key"]
+
+
+def test_a_memory_that_cannot_be_written_does_no_harm(tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("a file")
+    path = tmp_path / "a.yaml"
+    path.write_text("a: 1\n")
+    assert yamlfile.read(path, memory=yamlfile.Memory(tmp_path / "kept")) == yamlfile.read(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["7", "-12", "0", "007", "0x1f", "1_000", "1:30", "0.5", "-1.50", "1e3", "1.5e3", ".5", "5."]
+)
+def test_numbers_are_what_pyyaml_takes_them_for(text: str) -> None:
+    root = yamlfile.parse(text, file="").root
+    assert root is not None
+    assert yamlfile.plain(root) == yaml.safe_load(text)
+    assert yamlfile.as_text(root) == str(yaml.safe_load(text))

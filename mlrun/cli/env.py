@@ -152,6 +152,6 @@ def collect_garbage(
         for record in context.store().running()
         if record.environment and record.environment.key
     )
-    count, size = env.collect_garbage(context.places()[1], keep_days=keep_days, now=time.time(), keep=used)
-    sys.stdout.write(f"{words.plural(count, 'environment')} removed, {words.size(size)} freed\n")
+    gone = env.collect_garbage(context.places()[1], keep_days=keep_days, now=time.time(), keep=used)
+    sys.stdout.write(f"{words.plural(gone.removed, 'environment')} removed, {words.size(gone.freed)} freed\n")
     return 0

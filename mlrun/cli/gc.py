@@ -45,7 +45,8 @@ def gc_command(
         keys = frozenset(
             record.environment.key for record in busy if record.environment and record.environment.key
         )
-        parts["environment"] = env.collect_garbage(cache, keep_days=keep_days, now=now, keep=keys)
+        gone = env.collect_garbage(cache, keep_days=keep_days, now=now, keep=keys)
+        parts["environment"] = (gone.removed, gone.freed)
         parts["checkout"] = source.collect_garbage(
             cache, older_than=now - keep_days * _DAY, keep=frozenset(record.id for record in busy)
         )

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         Narrator,
         Outcome,
     )
+    from mlrun.yamlfile import Memory
 
 __all__ = [
     "NOW", "Asked", "Collected", "Day", "Entry", "Plan", "Visit",
@@ -68,13 +69,14 @@ def read(
     caller: Caller | None = None,
     locked: bool = True,
     skip_image_build: bool = False,
+    memory: Memory | None = None,
 ) -> Asked:
     """What the project asks of its environment; nothing is resolved.
 
     `root` is the top of the checkout, where files are looked for that the project's own folder lacks.
     `caller` tells whether conda is at hand; without one, what it would build is read as for a venv.
     With `locked`, a lock that mlrun wrote beside the project counts more than what it was made from; with
-    `skip_image_build`, an image that was built earlier is taken as it is.
+    `skip_image_build`, an image that was built earlier is taken as it is. `memory` is for the YAML.
     Raises UsageError for an unknown manager, ProjectError where a file is missing or makes no sense,
     EnvironmentBuildError for what this kind of environment cannot give.
     """
@@ -101,7 +103,7 @@ def read(
             )
         if asked.conda is None:
             return asked
-    asked = read_asked(request, directory, root=root, translate=True, locked=locked)
+    asked = read_asked(request, directory, root=root, translate=True, locked=locked, memory=memory)
     if asked.conda is not None:
         from mlrun.env.asking.conda_translate import as_translated
 

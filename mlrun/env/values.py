@@ -6,10 +6,10 @@ it is chosen.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlrun.model import Resources
-from mlrun.value import field, value
+from mlrun.value import field, positional_value, value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,7 +210,8 @@ class Entry:
     asked: str
 
 
-class Collected(NamedTuple):
+@positional_value
+class Collected:
     """What a collection of garbage did: how many environments it removed, how many bytes it freed."""
 
     removed: int

@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from mlrun.value import positional_value
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,7 +20,8 @@ if TYPE_CHECKING:
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
-class Process(NamedTuple):
+@positional_value
+class Process:
     """One line of the process table. `born` tells apart two that had the same id; `memory` is in bytes."""
 
     pid: int

@@ -33,7 +33,7 @@ from mlrun.yamlfile import MapNode, Scalar, is_null
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlrun.yamlfile import Node
+    from mlrun.yamlfile import Memory, Node
 
 __all__ = ["FILE_NAME", "PROJECT_KEYS", "examine", "read", "seconds"]
 
@@ -43,13 +43,13 @@ PROJECT_KEYS = (
 )  # fmt: skip
 
 
-def read(directory: Path) -> Project:
+def read(directory: Path, *, memory: Memory | None = None) -> Project:
     """Understand a directory's project; `Project(file=None)` where it has no project file.
 
     Warnings are in `findings`, entry points that cannot run in `broken`. Raises ProjectError, with the
     first error's place and the others as details.
     """
-    reading = _read(directory)
+    reading = _read(directory, memory)
     if reading.fatal:
         first, *others = reading.fatal
         raise ProjectError(
@@ -91,13 +91,13 @@ class _Reading:
     fatal: tuple[Finding, ...] = ()
 
 
-def _read(directory: Path) -> _Reading:
+def _read(directory: Path, memory: Memory | None = None) -> _Reading:
     notes = Notes()
     file = _project_file(directory, notes)
     if file is None:
         findings = tuple(notes.findings)
         return _Reading(Project(findings=findings), findings)
-    document = yamlfile.read(directory / file, file=file)
+    document = yamlfile.read(directory / file, file=file, memory=memory)
     notes.findings += document.findings
     if not isinstance(document.root, MapNode):
         raise _no_mapping(document.root, file)

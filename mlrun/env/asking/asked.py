@@ -9,6 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable  # noqa: TC003  of a table
+from functools import partial
 from pathlib import Path  # noqa: TC003  of a table
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from mlrun.value import draft, field, replace
 
 if TYPE_CHECKING:
     from mlrun.model import Digest, EnvironmentRequest
+    from mlrun.yamlfile import Memory
 
 OWN_LOCK = "pylock.toml"
 """What `mlrun lock` writes beside a project, with a table `[tool.mlrun]`."""
@@ -61,6 +63,7 @@ def read_asked(
     root: Path | None = None,
     translate: bool = True,
     locked: bool = True,
+    memory: Memory | None = None,
 ) -> Asked:
     """What the project asks of a virtual environment; without `translate`, a conda file only as it stands.
 
@@ -76,7 +79,7 @@ def read_asked(
             return _from_own_lock(ours, request, directory, root=root, translate=translate)
     if request.key == "environment" and request.path is None:
         return _finished(_in_place(request, directory), directory, shown="environment")
-    draft, shown = _read(request, directory, root=root or directory, translate=translate)
+    draft, shown = _read(request, directory, root=root or directory, translate=translate, memory=memory)
     if request.python:
         draft.python, draft.python_from = normal_python(request.python, request.place), "MLproject"
     return _finished(draft, directory, shown=shown)
@@ -133,13 +136,14 @@ def _from_own_lock(
 # --- which file ---------------------------------------------------------------------------------------
 
 
-def _read(request: EnvironmentRequest, directory: Path, *, root: Path, translate: bool) -> tuple[_Draft, str]:
+def _read(
+    request: EnvironmentRequest, directory: Path, *, root: Path, translate: bool, memory: Memory | None
+) -> tuple[_Draft, str]:
     """The file that is named, else the first that lies there and says something, else the imports."""
     tried: list[str] = []
+    reader_of = partial(_reader_of, translate=translate, directory=directory, memory=memory)
     if request.path is not None:
-        draft = _reader_of(request.path, key=request.key, translate=translate, directory=directory)(
-            request.path, directory
-        )
+        draft = reader_of(request.path, key=request.key)(request.path, directory)
         if not _is_empty(draft):
             return _completed(draft, directory, root), request.path
         tried.append(request.path)
@@ -149,7 +153,7 @@ def _read(request: EnvironmentRequest, directory: Path, *, root: Path, translate
     for path in candidates(directory, root, is_manifest=_is_manifest):
         if path in tried or (path == OWN_LOCK and _is_own_lock(directory)):
             continue
-        draft = _reader_of(path, key=None, translate=translate, directory=directory)(path, directory)
+        draft = reader_of(path, key=None)(path, directory)
         if _is_empty(draft):
             found = draft if not tried else found
             tried.append(path)
@@ -239,7 +243,7 @@ def _is_manifest(path: Path) -> bool:
 
 
 def _reader_of(
-    path: str, *, key: str | None, translate: bool, directory: Path
+    path: str, *, key: str | None, translate: bool, directory: Path, memory: Memory | None
 ) -> Callable[[str, Path], _Draft]:
     """By the file's name first: people name a requirement file as `conda_env`."""
     name = path.rpartition("/")[2].lower()
@@ -251,9 +255,9 @@ def _reader_of(
     if name in _NAMED_READERS or name.endswith((".toml", ".lock")):
         key = None
     if key == "python_env" or name.startswith("python_env."):
-        return _python_env
+        return partial(_environment_file, conda=False, memory=memory)
     if key == "conda_env" or name.endswith((".yaml", ".yml")):
-        return _conda if translate else _conda_as_written
+        return partial(_environment_file, conda=True, translate=translate, memory=memory)
     if re.fullmatch(r"pylock(\.[^.]+)?\.toml", name):
         return _pylock
     return _NAMED_READERS.get(name, _requirements)
@@ -272,22 +276,12 @@ def _in_place(request: EnvironmentRequest, directory: Path) -> _Draft:
     return draft
 
 
-def _python_env(path: str, directory: Path) -> _Draft:
-    return _environment_file(path, directory, conda=False)
-
-
-def _conda(path: str, directory: Path) -> _Draft:
-    return _environment_file(path, directory, conda=True)
-
-
-def _conda_as_written(path: str, directory: Path) -> _Draft:
-    return _environment_file(path, directory, conda=True, translate=False)
-
-
-def _environment_file(path: str, directory: Path, *, conda: bool, translate: bool = True) -> _Draft:
+def _environment_file(
+    path: str, directory: Path, *, conda: bool, translate: bool = True, memory: Memory | None
+) -> _Draft:
     from mlrun.env.asking.environment_files import read_environment_file
 
-    found = read_environment_file(path, directory, conda=conda, translate=translate)
+    found = read_environment_file(path, directory, conda=conda, translate=translate, memory=memory)
     return _Draft(
         python=found.python,
         python_from=path if found.python else None,

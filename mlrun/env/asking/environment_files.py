@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from mlrun.env.asking.conda_translate import Line
     from mlrun.model import Place
-    from mlrun.yamlfile import Node
+    from mlrun.yamlfile import Memory, Node
 
 _KNOWN_KEYS = frozenset(
     {
@@ -69,14 +69,14 @@ class _Reading:
 
 
 def read_environment_file(
-    path: str, directory: Path, *, conda: bool, translate: bool = True
+    path: str, directory: Path, *, conda: bool, translate: bool = True, memory: Memory | None = None
 ) -> EnvironmentFile:
     """Read one; `path` is relative to the project's `directory`. `conda` says which of the two it should be.
 
     With `translate`, conda packages become requirements under their PyPI names; without, they only stand in
     `conda_asked`. Raises ProjectError where it is no such file, EnvironmentBuildError where it needs conda.
     """
-    document = yamlfile.read(directory / path, file=path)
+    document = yamlfile.read(directory / path, file=path, memory=memory)
     reading = _Reading(path, directory)
     found = reading.found
     found.gathered.files.append(path)

@@ -6,10 +6,8 @@ file's commands name, and the project's own modules behind them; where no comman
 
 from __future__ import annotations
 
-import ast
 import os
 import re
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -360,18 +358,16 @@ class _Source:
         self.imports: list[tuple[str, int, bool]] = []
         self.uses: set[str] = set()
         text = _code(path)
-        if text is None:
+        if text is None or not _may_import(text):
             return
-        tree = parse(text)
+        from mlrun.env.asking import syntax
+
+        tree = syntax.parse(text)
         if tree is None:
             self._by_pattern(text if isinstance(text, str) else text.decode("utf-8", "replace"))
-            return
-        self.imports += _imports(tree.body, optional=False)
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute):
-                self.uses.add(node.attr)
-                if (chain := _dotted(node)).startswith("mlflow."):
-                    self.uses.add(chain)
+        else:
+            self.imports += syntax.imports(tree)
+            self.uses |= syntax.uses(tree)
 
     def _by_pattern(self, text: str) -> None:
         """Python 2, a template, a half-written file: lines that look like imports."""
@@ -383,13 +379,8 @@ class _Source:
         self.uses |= set(re.findall(r"\.(\w+)", text)) | set(re.findall(r"\bmlflow(?:\.\w+)+", text))
 
 
-def parse(source: str | bytes) -> ast.Module | None:
-    """The syntax tree; None where it is no Python that we can read."""
-    try:
-        with warnings.catch_warnings(action="ignore"):  # a stray "\d" is the author's affair
-            return ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
+def _may_import(text: str | bytes) -> bool:
+    return b"import" in text if isinstance(text, bytes) else "import" in text
 
 
 def _text(path: Path) -> str:
@@ -417,52 +408,3 @@ def _cells(path: Path) -> str:
     texts = [source if isinstance(source, str) else "".join(source) for source in sources]
     lines = [line for text in texts for line in text.splitlines()]
     return "\n".join("" if re.match(r"\s*[%!?]", line) else line for line in lines) + "\n"
-
-
-def _imports(nodes: Iterable[ast.AST], *, optional: bool) -> Iterator[tuple[str, int, bool]]:
-    for node in nodes:
-        match node:
-            case ast.Import(names=names):
-                yield from ((alias.name, node.lineno, optional) for alias in names)
-            case ast.ImportFrom(module=module, names=names, level=level):
-                dots, between = "." * level, "." if module else ""
-                for alias in names:
-                    yield f"{dots}{module or ''}{between}{alias.name}", node.lineno, optional
-            case ast.Try(body=body, handlers=handlers, orelse=orelse, finalbody=final):
-                missing = any(_is_fallback(handler, body) for handler in handlers)
-                yield from _imports(body, optional=optional or missing)
-                yield from _imports([*handlers, *orelse, *final], optional=optional)
-            case ast.If(test=test, orelse=orelse) if _dotted(test).endswith("TYPE_CHECKING"):
-                yield from _imports(orelse, optional=optional)
-            case ast.Call(args=[ast.Constant(value=str(module)), *_]) if _is_import(node):
-                yield module, node.lineno, optional
-            case _:
-                yield from _imports(ast.iter_child_nodes(node), optional=optional)
-
-
-def _is_import(node: ast.Call) -> bool:
-    return _dotted(node.func) in ("__import__", "importlib.import_module", "import_module")
-
-
-def _is_fallback(handler: ast.ExceptHandler, body: Sequence[ast.stmt]) -> bool:
-    """Whether this takes a missing module, and goes on; what takes everything may mean something else."""
-    caught = handler.type.elts if isinstance(handler.type, ast.Tuple) else [handler.type]
-    names = {_dotted(it) if it is not None else "" for it in caught}
-    ends = any(isinstance(node, ast.Raise) or _is_exit(node) for node in ast.walk(handler))
-    if ends or not names & {"", "ImportError", "ModuleNotFoundError", "Exception"}:
-        return False
-    plain = all(isinstance(it, ast.Import | ast.ImportFrom | ast.Assign | ast.Pass) for it in body)
-    return plain or bool(names & {"ImportError", "ModuleNotFoundError"})
-
-
-def _is_exit(node: ast.AST) -> bool:
-    return isinstance(node, ast.Call) and _dotted(node.func) in ("sys.exit", "exit", "quit", "os._exit")
-
-
-def _dotted(node: ast.AST) -> str:
-    """`a.b.c` for such an expression, nothing for any other."""
-    parts: list[str] = []
-    while isinstance(node, ast.Attribute):
-        parts.append(node.attr)
-        node = node.value
-    return ".".join([node.id, *reversed(parts)]) if isinstance(node, ast.Name) else ""
