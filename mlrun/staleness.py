@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlrun import data, difference, env, recording, resolve, scene, source
+from mlrun.difference import Item
 from mlrun.difference.causes import words
 from mlrun.errors import MlrunError
 from mlrun.model import RunRequest
@@ -21,15 +22,18 @@ from mlrun.store.names import new_id
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mlrun.difference import Difference
     from mlrun.env import Plan
-    from mlrun.model import Artifact, RunRecord, Snapshot
+    from mlrun.model import Artifact, EnvironmentFacts, RunRecord, Snapshot
     from mlrun.scene import Desk, Scene, Wanted
 
 State = Literal["current", "stale", "unknown"]
 _LOOKED_AT = 50  # runs of that name among which one from the same place is preferred
-_KINDS = ("data", "code", "parameters", "variables", "command")
-_MANAGERS = {"system": "system", "conda": "conda"}
+_KINDS = ("data", "code", "parameters", "packages", "python", "variables", "image", "command")
+_ENVIRONMENT = ("packages", "python", "image")
+_MANAGERS = {"system": "system", "conda": "conda", "docker": "docker"}
 
 
 @value
@@ -115,11 +119,12 @@ class _Looking:
             spec=spec,
             asked=asked,
         )
-        now, missing = self._as_if_run(prepared, last)
+        entered = self._environment(asked, last)
+        now, missing = self._as_if_run(prepared, last, entered.facts)
         compared = difference.difference(
             last, now, store=self.desk.store, cache=self.desk.cache, caller=self.desk.caller
         )
-        changed, unknown = self._environment(asked, last, compared)
+        changed, unknown = entered.told(last, compared)
         return replace(
             known,
             causes=(*missing, *_causes(compared), *changed),
@@ -163,8 +168,11 @@ class _Looking:
 
     def _asked(self, last: RunRecord) -> env.Asked:
         """As the last run's kind of environment was chosen by hand, so it is now."""
-        kind = last.environment.kind if last.environment else None
+        facts = last.environment
+        kind = facts.kind if facts else None
         if self.wanted.env_manager or kind not in _MANAGERS or self.found.asked.kind == kind:
+            return self.found.asked
+        if facts and facts.asked.startswith("docker_env"):  # then it was the project that named an image
             return self.found.asked
         snapshot = self.found.snapshot
         return env.read(
@@ -175,7 +183,9 @@ class _Looking:
             caller=self.desk.caller,
         )
 
-    def _as_if_run(self, prepared: Prepared, last: RunRecord) -> tuple[RunRecord, tuple[Cause, ...]]:
+    def _as_if_run(
+        self, prepared: Prepared, last: RunRecord, environment: EnvironmentFacts | None
+    ) -> tuple[RunRecord, tuple[Cause, ...]]:
         """The record that a run would have now, as far as it goes in; the rest is the last one's."""
         now = recording.open_record(prepared, name="now", caller=self.desk.caller, store=self.desk.store)
         declared = dict(prepared.spec.variables)
@@ -194,7 +204,7 @@ class _Looking:
             now,
             status=last.status,
             exit_code=last.exit_code,
-            environment=last.environment,
+            environment=environment,
             env_vars=variables,
             inputs=(*inputs, *(item for item in again if item is not None)),
             outputs=last.outputs,
@@ -207,15 +217,14 @@ class _Looking:
 
     # --- the environment
 
-    def _environment(
-        self, asked: env.Asked, last: RunRecord, compared: Difference
-    ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
-        """Whether another environment would be entered, as far as can be told without resolving."""
+    def _environment(self, asked: env.Asked, last: RunRecord) -> _Entered:
+        """The environment that would be entered, as far as can be told without resolving."""
         facts = last.environment
         if facts is None or facts.key is None:
-            return (), ("the last run's record names no environment",)
+            return _Entered(facts=facts, unknown=("the last run's record names no environment",))
         if asked.kind != facts.kind:
-            return (_environment_cause(f"{facts.kind} → {asked.kind}"),), ()
+            changed = _environment_cause(f"{facts.kind} → {asked.kind}")
+            return _Entered(facts=facts, causes=(changed,))
         snapshot = self.found.snapshot
         try:
             plan = env.plan(
@@ -227,20 +236,38 @@ class _Looking:
                 day=self.found.day,
             )
         except MlrunError as error:
-            return (), (f"environment: {error.message}",)
+            return _Entered(facts=facts, unknown=(f"environment: {error.message}",))
+        if plan.kind != facts.kind:
+            changed = _environment_cause(f"{facts.kind} → {plan.kind}")
+            return _Entered(facts=facts, causes=(changed,))
         if plan.key is not None:
-            if plan.key == facts.key:
-                return (), ()
-            return (_environment_cause(_told(plan, last)),), ()
-        return self._unbuilt(plan, last, compared)
+            return _Entered(facts=_facts_of(plan, facts), plan=plan)
+        python = plan.python if _is_another(plan, facts) else facts.python
+        causes = _asked_otherwise(asked, facts, Path(snapshot.directory))
+        return _Entered(facts=replace(facts, python=python), plan=plan, causes=causes)
 
-    def _unbuilt(
-        self, plan: Plan, last: RunRecord, compared: Difference
-    ) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
-        facts = last.environment
-        assert facts is not None
-        if facts.python and plan.python and plan.kind == "system" and plan.python != facts.python:
-            return (_environment_cause(f"Python {facts.python} → {plan.python}"),), ()
+
+@value
+class _Entered:
+    """What would be entered; `plan` is None where nothing more can be told."""
+
+    facts: EnvironmentFacts | None
+    plan: Plan | None = None
+    causes: tuple[Cause, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    def told(self, last: RunRecord, compared: Difference) -> tuple[tuple[Cause, ...], tuple[str, ...]]:
+        """What remains to be said where nothing that is known by name has changed."""
+        facts, plan = last.environment, self.plan
+        named = self.causes or any(compared.section(kind).different for kind in _ENVIRONMENT)
+        if facts is None or plan is None or named:
+            return self.causes, self.unknown
+        if plan.key is not None:
+            return (
+                ((_environment_cause(_led_elsewhere(plan, facts)),), ())
+                if plan.key != facts.key
+                else ((), ())
+            )
         if plan.kind == "system":
             return (), ()
         changed = [item.name for item in compared.section("project").different if _names_packages(item.name)]
@@ -248,21 +275,87 @@ class _Looking:
             what = f"{', '.join(changed)} changed" if changed else f"{facts.asked} → {plan.summary}"
             return (_environment_cause(f"{what}, so it would be resolved anew"),), ()
         if plan.kind == "docker":
-            return (), () if plan.action == "reuse" else ("environment: the image would be made anew",)
+            return (), ("environment: its image is no longer here, and would be made or pulled anew",)
         return (), ("environment: it is no longer built, and would be resolved anew",)
+
+
+def _facts_of(plan: Plan, facts: EnvironmentFacts) -> EnvironmentFacts:
+    """The environment that would be reused, as a record would have it."""
+    if plan.key == facts.key:
+        return facts
+    image = plan.image
+    return replace(
+        facts,
+        key=plan.key,
+        python=plan.python or facts.python,
+        packages=plan.held if plan.held or plan.packages == 0 else facts.packages,
+        image=image or facts.image,
+        platform=image.platform if image else facts.platform,
+    )
+
+
+def _is_another(plan: Plan, facts: EnvironmentFacts) -> bool:
+    """Whether another Python would be taken. One that was taken for want of a way with the first is none."""
+    if not facts.python or not plan.python or plan.python.count(".") != facts.python.count("."):
+        return False
+    return plan.python != facts.python and not any(facts.python in text for text in facts.adaptations)
+
+
+def _asked_otherwise(asked: env.Asked, facts: EnvironmentFacts, directory: Path) -> tuple[Cause, ...]:
+    """What is asked in so many words and the last run did not have: `numpy==1.0.1`, a version in a lock."""
+    items = [*_unmet(asked, facts), *_locked_otherwise(asked, facts, directory)]
+    return tuple(Cause(kind="packages", name=item.name, text=words("packages", item)) for item in items)
+
+
+def _unmet(asked: env.Asked, facts: EnvironmentFacts) -> Iterator[Item]:
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    held = {canonicalize_name(package.name): package.version for package in facts.packages}
+    for line in asked.requirements:
+        try:
+            wanted = Requirement(line.text)
+        except InvalidRequirement:  # an option, a folder, or from before PEP 508
+            continue
+        version = held.get(canonicalize_name(wanted.name))
+        if wanted.marker is not None or wanted.url or (version and wanted.specifier.contains(version, True)):
+            continue
+        text = str(wanted.specifier) or None
+        change: Literal["changed", "added"] = "changed" if version else "added"
+        yield Item(name=canonicalize_name(wanted.name), change=change, before=version, after=text)
+
+
+def _locked_otherwise(asked: env.Asked, facts: EnvironmentFacts, directory: Path) -> Iterator[Item]:
+    """By a lock (`pylock.toml`, `uv.lock`), which may hold several versions of a package and more."""
+    import tomllib
+
+    from packaging.utils import canonicalize_name
+
+    if asked.lock is None:
+        return
+    try:
+        content = tomllib.loads((directory / asked.lock).read_text("utf-8"))
+        packages = [*content.get("packages", ()), *content.get("package", ())]
+        versions: dict[str, list[str]] = {}
+        for package in packages:
+            versions.setdefault(canonicalize_name(package["name"]), []).append(
+                str(package.get("version", ""))
+            )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return
+    for held in facts.packages:
+        there = versions.get(canonicalize_name(held.name), [])
+        if there and held.version not in there and "" not in there:
+            yield Item(name=held.name, change="changed", before=held.version, after=" or ".join(there))
 
 
 def _environment_cause(text: str) -> Cause:
     return Cause(kind="environment", name="environment", text=f"environment: {text}")
 
 
-def _told(plan: Plan, last: RunRecord) -> str:
-    facts = last.environment
-    assert facts is not None
+def _led_elsewhere(plan: Plan, facts: EnvironmentFacts) -> str:
     if facts.asked != plan.summary:
         return f"{facts.asked} → {plan.summary}"
-    if facts.python != plan.python:
-        return f"Python {facts.python} → {plan.python}"
     return f"{plan.summary} now leads to other packages"
 
 
@@ -304,7 +397,7 @@ def _causes(compared: Difference) -> tuple[Cause, ...]:
         Cause(kind=kind, name=item.name, text=words(kind, item))
         for kind in _KINDS
         for item in compared.section(kind).different
-        if item.because is None and not _is_secret(item.name, compared)
+        if item.because is None and not (kind == "parameters" and _is_secret(item.name, compared))
     )
 
 

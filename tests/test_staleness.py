@@ -89,7 +89,7 @@ def test_the_environment_by_what_is_asked(shell: Shell, project: Path, tmp_path:
         make_wheel(wheels, "seasoning", "1.0.1")  # nobody asked for it yet
         assert status(shell, code=0)["state"] == "current"
         (project / "requirements.txt").write_text("seasoning==1.0.1\n")
-        assert causes(status(shell, code=1)) == [("environment", "environment")]
+        assert causes(status(shell, code=1)) == [("packages", "seasoning")]
         shell.record(".")
         assert status(shell, code=0)["state"] == "current"
         shutil.rmtree(tmp_path / "cache")

@@ -74,16 +74,30 @@ def is_built(container: Container) -> bool:
 
 def plan(asked: Asked, site: Site) -> Plan:
     """Whether the image is there. Raises EnvironmentBuildError where no engine is."""
-    from mlrun.env.containers import engine, images
+    from mlrun.env.containers import builds, engine, images
 
     container = _container(asked)
     client = engine.connect(engine.address(site.caller))
     if container.image is None and not is_built(container):
-        from mlrun.env import venv
+        return _plan_with_environment(client, asked, site)
+    if not is_built(container):
+        found = images.find(client, container.image or "")
+    else:
+        found = builds.planned(client, builds.recipe(container, site.directory), site)
+        found = replace(found, name=container.image or found.name) if found else None
+    if found is None:
+        return Plan(kind="docker", action="build", summary=asked.summary)
+    return Plan(kind="docker", action="reuse", summary=asked.summary, key=_key_of(found), image=found)
 
-        return replace(venv.plan(replace(asked, kind="venv"), site), kind="docker")
-    there = not is_built(container) and images.find(client, container.image or "") is not None
-    return Plan(kind="docker", action="reuse" if there else "build", summary=asked.summary)
+
+def _plan_with_environment(client: Any, asked: Asked, site: Site) -> Plan:
+    """Both the environment and the image made of it must be there."""
+    from mlrun.env.containers.provision import planned
+
+    made, found = planned(client, asked, site)
+    if found is None:
+        return replace(made, kind="docker", action="build", key=None)
+    return replace(made, kind="docker", key=_key_of(found), image=found)
 
 
 def ensure(asked: Asked, site: Site, *, narrator: Narrator, refresh: bool) -> Environment:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         EnvironmentFacts,
         EnvKind,
         Finding,
+        Image,
         Narrator,
         Package,
         Place,
@@ -182,7 +183,8 @@ def stays_editable(asked: bool | None, site: Site) -> bool:
 @value
 class Plan:
     """What `ensure` would do. `packages` is their number, where it is known without resolving; `as_of` their
-    day, and `as_of_why` who chose it. `key` is that of the environment that would be reused."""
+    day, and `as_of_why` who chose it. `key` is that of the environment that would be reused, `image` the
+    container image in it, `held` what it holds."""
 
     kind: EnvKind
     action: Literal["reuse", "build", "none"]
@@ -192,6 +194,8 @@ class Plan:
     as_of: str | None = None
     as_of_why: str | None = None
     key: Digest | None = None
+    image: Image | None = None
+    held: tuple[Package, ...] = ()
 
 
 @value

@@ -57,6 +57,7 @@ def plan(asked: Asked, site: Site) -> Plan:
             as_of=answer.as_of,
             as_of_why=answer.as_of_why,
             key=answer.key,
+            held=built.packages,
         )
     from mlrun.env.pythons import first_choice
 

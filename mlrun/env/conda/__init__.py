@@ -39,12 +39,23 @@ _NOBODY = digest.of_bytes(b"conda has no answer")
 
 def plan(asked: Asked, site: Site) -> Plan:
     """Whether there is such a prefix already. Raises EnvironmentBuildError (`no-conda`)."""
+    from mlrun.env import venv
+
     shelf = Shelf(site.cache)
     answer = shelf.answer(_request_key(asked, site))
     built = shelf.built(answer.key) if answer else None
-    if built:
-        count = len(built.packages)
-        return Plan(kind="conda", action="reuse", summary=asked.summary, python=built.python, packages=count)
+    if answer and built:
+        return Plan(
+            kind="conda",
+            action="reuse",
+            summary=asked.summary,
+            python=built.python,
+            packages=len(built.packages),
+            key=answer.key,
+            held=built.packages,
+        )
+    if _given_up(shelf, _request_key(asked, site)):
+        return venv.plan(_translated(asked, site), site)
     conda_tools.must_find(site.caller)
     return Plan(kind="conda", action="build", summary=asked.summary, python=asked.python)
 
@@ -88,15 +99,19 @@ def _given_up(shelf: Shelf, request: Digest) -> str | None:
 
 def _from_pypi(asked: Asked, site: Site, said: str, *, narrator: Narrator) -> Environment:
     """The conda file as a virtual environment. Raises EnvironmentBuildError."""
-    assert asked.conda is not None
     from mlrun.env import venv
+
+    environment = venv.ensure(_translated(asked, site), site, narrator=narrator, refresh=False)
+    return replace(environment, adaptations=(said, *environment.adaptations))
+
+
+def _translated(asked: Asked, site: Site) -> Asked:
+    assert asked.conda is not None
     from mlrun.env.asking.asked import read_asked
     from mlrun.env.asking.conda_translate import as_translated
 
     request = EnvironmentRequest(key="conda_env", path=asked.conda.path)
-    translated = as_translated(read_asked(request, site.directory, translate=True), site.caller)
-    environment = venv.ensure(translated, site, narrator=narrator, refresh=False)
-    return replace(environment, adaptations=(said, *environment.adaptations))
+    return as_translated(read_asked(request, site.directory, translate=True), site.caller)
 
 
 def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: Narrator) -> Environment:

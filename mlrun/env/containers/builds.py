@@ -87,7 +87,7 @@ def built(
     With `refresh`, its bases are pulled and every step is done anew. Raises EnvironmentBuildError.
     """
     build = _Build(client, where, wanted, site, narrator)
-    key = build.key()
+    key = _key(client, wanted, site)
     lock = site.cache.locks / f"image-{hex_of(key)[:32]}.lock"
     with locked(lock, waiting=lambda _: narrator.say("waiting for another mlrun that builds the same image")):
         found = None if refresh else images.find(client, _tag(key))
@@ -97,9 +97,14 @@ def built(
         found = images.find(client, _tag(key))
     if found is None:
         raise EnvironmentBuildError("the image was built, and is not there", code="image-build-failed")
-    if (later := build.key()) != key:  # a base that was pulled is known now
+    if (later := _key(client, wanted, site)) != key:  # a base that was pulled is known now
         client.api.tag(found.id, REPOSITORY, hex_of(later)[:32])
     return found, False
+
+
+def planned(client: Any, wanted: Recipe, site: Site) -> Image | None:
+    """The image of a Dockerfile, if it is there. Raises EnvironmentBuildError."""
+    return images.find(client, _tag(_key(client, wanted, site)))
 
 
 def earlier(client: Any, wanted: Recipe) -> Image:
@@ -129,6 +134,36 @@ def _label(wanted: Recipe) -> str:
     return hex_of(digest.of_value([wanted.name, wanted.text]))[:32]
 
 
+def _key(client: Any, wanted: Recipe, site: Site) -> Digest:
+    """The digest of the context, the Dockerfile, and the images that it stands on."""
+    known = ((base, images.find(client, base)) for base in dockerfile.bases(wanted.text))
+    return digest.of_value(
+        {
+            "context": context.digest_of(wanted.folder, _files(wanted)),
+            "dockerfile": wanted.text,
+            "bases": [(base, found.id if found else None) for base, found in known],
+            "platform": _platform(site),
+        }
+    )
+
+
+def _platform(site: Site) -> str | None:
+    return site.caller.variables.get("DOCKER_DEFAULT_PLATFORM")
+
+
+def _inside(wanted: Recipe) -> str | None:
+    """The Dockerfile's path in its context, None where it lies elsewhere."""
+    path = os.path.relpath(wanted.path, wanted.folder)
+    return None if path.startswith("..") else path
+
+
+def _files(wanted: Recipe) -> list[str]:
+    inside = _inside(wanted)
+    own = f"{inside or 'Dockerfile'}{context.IGNORE}"
+    ignore = own if (wanted.folder / own).is_file() else context.IGNORE
+    return context.files(wanted.folder, ignore=ignore, keep=[inside] if inside else [])
+
+
 @positional_value
 class _Build:
     """One build of one Dockerfile."""
@@ -138,18 +173,6 @@ class _Build:
     recipe: Recipe
     site: Site
     narrator: Narrator
-
-    def key(self) -> Digest:
-        """The digest of the context, the Dockerfile, and the images that it stands on."""
-        known = ((base, images.find(self.client, base)) for base in dockerfile.bases(self.recipe.text))
-        return digest.of_value(
-            {
-                "context": context.digest_of(self.recipe.folder, self._files()),
-                "dockerfile": self.recipe.text,
-                "bases": [(base, found.id if found else None) for base, found in known],
-                "platform": self._platform,
-            }
-        )
 
     def run(self, tag: str, *, refresh: bool) -> None:
         """Build it. What the builder said is kept when it fails."""
@@ -162,33 +185,19 @@ class _Build:
         else:
             self._classic(tag, refresh=refresh)
 
-    @property
-    def _platform(self) -> str | None:
-        return self.site.caller.variables.get("DOCKER_DEFAULT_PLATFORM")
-
-    @property
-    def _inside(self) -> str | None:
-        """The Dockerfile's path in its context, None where it lies elsewhere."""
-        path = os.path.relpath(self.recipe.path, self.recipe.folder)
-        return None if path.startswith("..") else path
-
-    def _files(self) -> list[str]:
-        inside = self._inside
-        own = f"{inside or 'Dockerfile'}{context.IGNORE}"
-        ignore = own if (self.recipe.folder / own).is_file() else context.IGNORE
-        return context.files(self.recipe.folder, ignore=ignore, keep=[inside] if inside else [])
-
     # --- the engine's own builder
 
     def _classic(self, tag: str, *, refresh: bool) -> None:
         from docker.errors import DockerException
 
-        name = self._inside or ".mlrun.Dockerfile"
-        more = {} if self._inside else {name: self.recipe.text.encode()}
+        name = _inside(self.recipe) or ".mlrun.Dockerfile"
+        more = {} if _inside(self.recipe) else {name: self.recipe.text.encode()}
         scratch = self.site.cache.temporary
         talk = _Talk(self.narrator)
         try:
-            with context.archive(self.recipe.folder, self._files(), scratch=scratch, more=more) as archive:
+            with context.archive(
+                self.recipe.folder, _files(self.recipe), scratch=scratch, more=more
+            ) as archive:
                 said_so_far = self.client.api.build(
                     fileobj=archive,
                     custom_context=True,
@@ -199,7 +208,7 @@ class _Build:
                     forcerm=True,
                     nocache=refresh,
                     pull=refresh and not self._stands_on_ours(),
-                    platform=self._platform,
+                    platform=_platform(self.site),
                     decode=True,
                 )
                 if (trouble := talk.listen(said_so_far)) is None:
@@ -281,7 +290,8 @@ class _Build:
     def _error(
         self, reason: str, line: int | None, its_lines: list[str], talk: _Talk
     ) -> EnvironmentBuildError:
-        log = Shelf(self.site.cache).keep_log(self.key(), [*talk.lines, reason])
+        key = _key(self.client, self.recipe, self.site)
+        log = Shelf(self.site.cache).keep_log(key, [*talk.lines, reason])
         if parse := re.search(r"parse error (?:on )?line (\d+): (.*)", reason):
             line, reason = int(parse[1]), parse[2]
         code, hint = "image-build-failed", None

@@ -23,8 +23,8 @@ from mlrun.value import replace, value
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mlrun.env.values import Asked, Site
-    from mlrun.model import Environment, Image, Narrator
+    from mlrun.env.values import Asked, Plan, Site
+    from mlrun.model import Digest, Environment, Image, Narrator
 
 REPOSITORY = "mlrun-env"
 FOLDER = "/opt/mlrun/env"
@@ -68,9 +68,7 @@ def image_for(
     named = site.caller.variables.get(BASE)
     base = _base(client, named, narrator) if named else None
     python = _python_of(client, base, site) if base else None
-    wanted = replace(asked, kind="venv", container=None)
-    if python and asked.python is None:
-        wanted = replace(wanted, python=python.minor, python_from=f"the image {named}")
+    wanted = _wanted(asked, python, named)
     environment = venv.ensure(wanted, site, narrator=narrator, refresh=refresh)
     assert environment.python is not None
     minor = ".".join(environment.python.split(".")[:2])
@@ -88,6 +86,28 @@ def image_for(
     return image, environment, reused
 
 
+def planned(client: Any, asked: Asked, site: Site) -> tuple[Plan, Image | None]:
+    """What would be built here, and the image of it, if both are there. Raises EnvironmentBuildError."""
+    from mlrun.env import venv
+
+    named = site.caller.variables.get(BASE)
+    base = images.find(client, named) if named else None
+    said = _read(_answers(site)).get(base.id) if base else None
+    python = Python(version=said[0], path=said[1]) if said else None
+    made = venv.plan(_wanted(asked, python, named), site)
+    if base is None and not named and made.python:
+        base = images.find(client, f"python:{'.'.join(made.python.split('.')[:2])}-slim")
+    return made, images.find(client, _name_of(base, made.key)) if base and made.key else None
+
+
+def _wanted(asked: Asked, python: Python | None, named: str | None) -> Asked:
+    """The environment that is to be built here: for the Python of an image, where none is asked for."""
+    wanted = replace(asked, kind="venv", container=None)
+    if python and asked.python is None:
+        return replace(wanted, python=python.minor, python_from=f"the image {named}")
+    return wanted
+
+
 def _base(client: Any, name: str, narrator: Narrator) -> Image:
     found = images.find(client, name)
     if found is not None:
@@ -101,7 +121,7 @@ def _base(client: Any, name: str, narrator: Narrator) -> Image:
 
 def _python_of(client: Any, base: Image, site: Site) -> Python:
     """Asked once for each image. Raises EnvironmentBuildError (`no-python`)."""
-    file = site.cache.environments / "image-pythons.json"
+    file = _answers(site)
     known = _read(file)
     if base.id not in known:
         lock = _lock(site, base.id)
@@ -111,6 +131,10 @@ def _python_of(client: Any, base: Image, site: Site) -> Python:
         write_atomic(file, json.dumps(known).encode())
     version, path, _ = known[base.id]
     return Python(version=version, path=path)
+
+
+def _answers(site: Site) -> Path:
+    return site.cache.environments / "image-pythons.json"
 
 
 def _read(file: Path) -> dict[str, list[str]]:
@@ -150,9 +174,9 @@ def _ask(client: Any, base: Image, lock: Path) -> list[str]:
 def _made(
     client: Any, base: Image, python: Python, environment: Environment, site: Site, narrator: Narrator
 ) -> tuple[Image, bool]:
-    key = digest.of_value([_FORMAT, base.id, environment.key, os.getuid(), os.getgid()])
-    name = f"{REPOSITORY}:{hex_of(key)[:32]}"
-    lock = _lock(site, hex_of(key))
+    assert environment.key is not None
+    name = _name_of(base, environment.key)
+    lock = _lock(site, name.rpartition(":")[2])
     with locked(lock, waiting=lambda _: narrator.say("waiting for another mlrun that makes the same image")):
         if found := images.find(client, name):
             return found, True
@@ -161,6 +185,11 @@ def _made(
         found = images.find(client, name)
     assert found is not None
     return found, False
+
+
+def _name_of(base: Image, key: Digest) -> str:
+    made_of = digest.of_value([_FORMAT, base.id, key, os.getuid(), os.getgid()])
+    return f"{REPOSITORY}:{hex_of(made_of)[:32]}"
 
 
 def _lock(site: Site, key: str) -> Path:
