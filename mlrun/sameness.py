@@ -319,8 +319,13 @@ def _mlmodel(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
     return _text(_MLMODEL_ASIDE.sub(b"", a), _MLMODEL_ASIDE.sub(b"", b), tolerance, depth)
 
 
+_MLMODEL = (re.compile(rb"(?m)^flavors:"), re.compile(rb"(?m)^(?:mlflow_version|utc_time_created): "))
+
+
 def _is_mlmodel(data: bytes) -> bool:
-    return data[:65536].count(b"\nflavors:") == 1 and b"\nmlflow_version:" in data[:65536] and _is_text(data)
+    """The version of MLflow stands there since 1.24; the time from early on."""
+    start = data[:65536]
+    return all(mark.search(start) for mark in _MLMODEL) and _is_text(data)
 
 
 _NPY = b"\x93NUMPY"
