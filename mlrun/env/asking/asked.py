@@ -164,7 +164,7 @@ def _read(
             draft.gathered.findings.insert(0, _inferred(path))
         shown = f"{path} (inferred)" if path not in MLFLOWS_OWN or tried else path
         return _completed(draft, directory, root), shown
-    return _imported(found, tried, directory, root)
+    return _imported(found, tried, directory, root, memory)
 
 
 def _is_own_lock(directory: Path) -> bool:
@@ -201,11 +201,13 @@ def _completed(draft: _Draft, directory: Path, root: Path) -> _Draft:
     return draft
 
 
-def _imported(draft: _Draft, tried: list[str], directory: Path, root: Path) -> tuple[_Draft, str]:
+def _imported(
+    draft: _Draft, tried: list[str], directory: Path, root: Path, memory: Memory | None
+) -> tuple[_Draft, str]:
     """The last resort: what the sources import."""
     from mlrun.env.asking.imports import needed
 
-    found = needed(directory, root=root)
+    found = needed(directory, root=root, memory=memory)
     shown = f"{tried[0]}, imports" if tried else "imports"
     for name in found.names:
         place = dict(found.imported).get(name, Place(file="MLproject", line=1))

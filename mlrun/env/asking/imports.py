@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mlrun.env.values import Asked
+    from mlrun.yamlfile import Memory
 
 MOST_FILES = 500
 """Sources that are read; a project with more is read in part."""
@@ -102,9 +103,10 @@ class Needed:
         return tuple(sorted(names.values(), key=str.lower))
 
 
-def needed(directory: Path, *, root: Path | None = None) -> Needed:
+def needed(directory: Path, *, root: Path | None = None, memory: Memory | None = None) -> Needed:
     """The distributions that a project's sources take; `root` is the top of its checkout."""
-    return distributions(find(entry_files(directory, root=root), directory, root=root))
+    scripts = entry_files(directory, root=root, memory=memory)
+    return distributions(find(scripts, directory, root=root, memory=memory))
 
 
 def missing(asked: Asked, directory: Path) -> list[tuple[str, Place]]:
@@ -159,9 +161,11 @@ def _implied(found: Found, imported: dict[str, Place]) -> Iterator[tuple[str, st
 # --- which files --------------------------------------------------------------------------------------
 
 
-def entry_files(directory: Path, *, root: Path | None = None) -> tuple[Path, ...]:
+def entry_files(
+    directory: Path, *, root: Path | None = None, memory: Memory | None = None
+) -> tuple[Path, ...]:
     """The scripts that the project's commands run; where they name none that is there, all of its sources."""
-    commands = _commands(directory)
+    commands = _commands(directory, memory)
     named: dict[Path, None] = {}
     for text in commands:
         named.update(dict.fromkeys(_named_in(text, directory, root or directory)))
@@ -170,7 +174,7 @@ def entry_files(directory: Path, *, root: Path | None = None) -> tuple[Path, ...
     return (*named, *_all_sources(directory))
 
 
-def _commands(directory: Path) -> list[str]:
+def _commands(directory: Path, memory: Memory | None) -> list[str]:
     """The commands of the project file; the whole text where it is no YAML."""
     from mlrun import yamlfile
     from mlrun.errors import ProjectError
@@ -180,7 +184,7 @@ def _commands(directory: Path) -> list[str]:
     if path is None:
         return []
     try:
-        root = yamlfile.read(path).root
+        root = yamlfile.read(path, memory=memory).root
     except ProjectError:
         return []
     points = root.get("entry_points") if isinstance(root, MapNode) else None
@@ -251,7 +255,9 @@ class _Finding:
     files: list[str] = field(default_factory=list)
 
 
-def find(scripts: Iterable[Path], directory: Path, *, root: Path | None = None) -> Found:
+def find(
+    scripts: Iterable[Path], directory: Path, *, root: Path | None = None, memory: Memory | None = None
+) -> Found:
     """What scripts and the project's own modules behind them import from elsewhere."""
     waiting = list(scripts)
     own = _Own(directory, root or directory)
@@ -271,7 +277,7 @@ def find(scripts: Iterable[Path], directory: Path, *, root: Path | None = None) 
             if not files and not module.startswith("."):
                 into = found.optional if optional else found.imported
                 into.setdefault(module, Place(file=shown, line=line))
-    programs = {name for text in _commands(directory) for name in _programs(text)}
+    programs = {name for text in _commands(directory, memory) for name in _programs(text)}
     return Found(
         imported=tuple(found.imported.items()),
         optional=tuple(found.optional.items()),
