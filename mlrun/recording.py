@@ -75,7 +75,7 @@ class Past:
 
 @value
 class Prepared:
-    """All that is known before anything is built or run."""
+    """All that is known before anything is built or run; `pipeline` is the run that this is a step of."""
 
     run_id: str
     request: RunRequest
@@ -84,6 +84,7 @@ class Prepared:
     spec: RunSpec
     asked: Asked
     past: Past | None = None
+    pipeline: str | None = None
 
     @property
     def name(self) -> str:
@@ -124,7 +125,7 @@ class Prepared:
 def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) -> RunRecord:
     """The record as far as it is known before the environment is built: status `running`."""
     request, snapshot, spec = prepared.request, prepared.snapshot, prepared.spec
-    parent = caller.variables.get("MLRUN_RUN_ID")
+    parent = prepared.pipeline or caller.variables.get("MLRUN_RUN_ID")
     ci = host.ci(caller.variables)
     parents = (("pipeline", parent),) if parent else ()
     if prepared.past is not None:
@@ -151,7 +152,7 @@ def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) 
         env_vars=_variables_to_record(spec, prepared.asked, caller),
         host=host.describe(),
         ci=ci,
-        trigger="run" if parent else "ci" if ci else "cli",
+        trigger="pipeline" if prepared.pipeline else "run" if parent else "ci" if ci else "cli",
         parents=parents,
         warnings=tuple(finding.message for finding in prepared.findings),
     )
@@ -397,6 +398,13 @@ def _covers(output: str, path: str) -> bool:
 
 
 def _notes_on_checkout(prepared: Prepared, kept: Collection[str], caller: Caller) -> tuple[Finding, ...]:
+    if prepared.pipeline:  # others write there as well: looked at when all are over
+        return ()
+    return notes_on_checkout(prepared, kept, caller)
+
+
+def notes_on_checkout(prepared: Prepared, kept: Collection[str], caller: Caller) -> tuple[Finding, ...]:
+    """Where that is which no output declares."""
     left = left_behind(prepared, kept, caller=caller)
     if not left:
         return ()
