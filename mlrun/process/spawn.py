@@ -30,12 +30,13 @@ def spawn(
     cwd: Path | None,
     streams: tuple[int | str, int | str, int | str],
     session: bool = True,
+    group: bool = False,
     umask: int | None = None,
 ) -> int:
     """Start a program and return its process id, which names its group and its session too.
 
-    Without a `session` of its own it stays in ours, and in our process group. `umask` is the mask of the
-    files that it makes, None for ours.
+    Without a `session` of its own it stays in ours, and in our process group unless it gets a `group` of its
+    own. `umask` is the mask of the files that it makes, None for ours.
 
     `streams` become its standard input, output and error: a descriptor of ours, or the path of a device to
     open. The first terminal opened so becomes its controlling one on Linux; on macOS it may get none, and
@@ -55,6 +56,7 @@ def spawn(
             file_actions=actions,
             setsid=session,
             setsigdef=IGNORED_BY_PYTHON,
+            **({"setpgroup": 0} if group else {}),
         )
 
 
