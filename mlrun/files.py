@@ -31,6 +31,7 @@ This folder belongs to mlrun: the records of your runs and what they made.
   objects/   files by digest, referred to by records                     clean with `mlrun gc`
   index.db   an index of runs/                                           may be deleted, is rebuilt
   unindexed/ notes of what the index has still to take in                go with the index
+  cached/    which runs need not be made again                           may be deleted, is filled again
 """
 _CACHE_README = """\
 This folder belongs to mlrun: environments, clones and checkouts. All of it may be deleted at any time
@@ -68,6 +69,11 @@ class Home:
     def unindexed(self) -> Path:
         """Notes of records that the index does not know yet: writers leave them, readers take them in."""
         return self.root / "unindexed"
+
+    @property
+    def cached(self) -> Path:
+        """Which runs can stand in for others, by what decides their results; filled anew from them if lost."""
+        return self.root / "cached"
 
     @property
     def garbage_lock(self) -> Path:
@@ -118,6 +124,11 @@ class RunPaths:
     @property
     def metrics(self) -> Path:
         return self.root / "metrics.jsonl"
+
+    @property
+    def cache(self) -> Path:
+        """What the run saw and left, of one that can stand in for another."""
+        return self.root / "cache.json"
 
     @property
     def mlflow(self) -> Path:

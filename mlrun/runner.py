@@ -2,6 +2,7 @@
 
     take the source → read the project → resolve the request → open the record
       → ensure the environment → describe the inputs → run → close the record
+                                                      └─▶ an earlier run stands in: put back what it made
 
 Each step takes values and returns values. What a failure leaves behind is decided here: before the record
 is open, nothing; after it, a record that says what went wrong.
@@ -11,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from mlrun import (
+    caching,
     data,
     determinism,
     env,
@@ -161,9 +164,12 @@ def run(taken: Taken, stage: Stage) -> RunRecord:
         return _recorded(prepared, kept, store, stage)
 
 
-def step(prepared: Prepared, stage: Stage) -> RunRecord:
-    """Run one step of a pipeline, in a source that others use as well and that stays; see `run`."""
-    return _recorded(prepared, set(), Store(stage.home, stage.teller), stage)
+def step(prepared: Prepared, stage: Stage, *, site: caching.Site | None = None) -> RunRecord:
+    """Run one step of a pipeline, in a source that others use as well and that stays; see `run`.
+
+    `site` is what earlier steps have learned of the source, for as long as none of them was really run.
+    """
+    return _recorded(prepared, set(), Store(stage.home, stage.teller), stage, site=site)
 
 
 def run_again(
@@ -192,14 +198,27 @@ def run_again(
         _release(snapshot, prepared, kept, stage)
 
 
-def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) -> RunRecord:
+def _recorded(
+    prepared: Prepared, kept: set[str], store: Store, stage: Stage, *, site: caching.Site | None = None
+) -> RunRecord:
     """What is prepared, run; `kept` is given the files of its checkout that are in the store by then."""
+    began = time.monotonic()
     _warn(stage, prepared.findings)
     stage.teller.fact("source", summary.source_line(prepared.name, prepared.snapshot))
     record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=store)
+    site = site or caching.Site(prepared.snapshot, store, caller=stage.caller, cache=stage.cache)
+    ready = _at_hand(record, prepared, store, stage)
+    if ready is not None and (spared := _spared(*ready, prepared, site, stage, began=began)):
+        store.add(spared)
+        return spared
     with store.create(record):
         try:
-            record, environment = _ready(record, prepared, store, stage)
+            record, environment = ready or _ready(record, prepared, store, stage)
+            if ready is None and (spared := _spared(record, environment, prepared, site, stage, began=began)):
+                store.save(spared)
+                return spared
+            store.save(record)
+            wanted = _wanted_later(record, environment, prepared, site)
             before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
             watch = _watch(prepared, environment, stage)
             outcome = _execute(record, prepared, environment, watch, store=store, stage=stage)
@@ -215,6 +234,9 @@ def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) ->
             noticed = (*noticed, *reporting.logged_elsewhere(record))
             record = recording.with_warnings(record, (*noticed, *seen))
             changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
+            if wanted is not None:
+                record, unkept = _kept_for_later(record, wanted, observed, (*findings, *changed), stage)
+                changed = (*changed, *unkept)
             record = recording.with_warnings(record, changed)
             store.save(record)
         except BaseException as error:
@@ -222,6 +244,134 @@ def _recorded(prepared: Prepared, kept: set[str], store: Store, stage: Stage) ->
             raise
     _warn(stage, (*findings, *noticed, *seen, *changed))
     return record
+
+
+# --- an earlier run in place of this one ------------------------------------------------------------------
+
+
+def _at_hand(
+    record: RunRecord, prepared: Prepared, store: Store, stage: Stage
+) -> tuple[RunRecord, Environment] | None:
+    """Of a run that may be spared, all that there is to know before its record is open: where nothing has to
+    be built for it, and nothing is wrong with it."""
+    if not prepared.spec.cache or prepared.past or prepared.request.refresh_environment:
+        return None
+    snapshot = prepared.snapshot
+    try:
+        plan = env.plan(
+            prepared.asked,
+            directory=snapshot.directory,
+            tree=snapshot.tree,
+            cache=stage.cache,
+            caller=stage.caller,
+            day=_day(prepared, stage),
+        )
+        return None if plan.action == "build" else _ready(record, prepared, store, stage)
+    except MlrunError:
+        return None  # it will be said once the record is open
+
+
+def _spared(
+    record: RunRecord,
+    environment: Environment,
+    prepared: Prepared,
+    site: caching.Site,
+    stage: Stage,
+    *,
+    began: float,
+) -> RunRecord | None:
+    """The record of a run that need not be made, its outputs put back; None where it has to be."""
+    if not prepared.spec.cache or prepared.past:
+        return None
+    case = _case(record, environment, prepared)
+    try:
+        if caching.why_none(case) is not None:
+            return None  # said after the run
+        key = caching.key_of(case, site)
+        found = caching.look(case, key, site)
+        if isinstance(found, caching.Miss):
+            stage.teller.fact("cache", found.why or "no earlier run is the same")
+            return None
+        replaced = caching.put_back(found, site)
+    except (MlrunError, OSError) as error:
+        stage.teller.fact("cache", f"not looked for: {error}")
+        return None
+    now = time.time()
+    record = caching.cached(record, found, key, ended_at=recording.utc(now), seconds=time.monotonic() - began)
+    stage.teller.fact("cached", summary.cached_line(found.record, now=now))
+    _warn(stage, replaced)
+    return recording.with_warnings(record, replaced)
+
+
+@value
+class _Wanted:
+    """A run that others may be spared by: what is known of it before its program starts, and when that is, by
+    the clock that files are stamped with (ns since 1970)."""
+
+    case: caching.Case
+    key: caching.Key | None
+    why_not: str | None
+    site: caching.Site
+    since: int
+
+
+def _case(record: RunRecord, environment: Environment, prepared: Prepared) -> caching.Case:
+    return caching.Case(
+        prepared=prepared,
+        environment=environment,
+        inputs=record.inputs,
+        determinism=record.determinism,
+    )
+
+
+def _wanted_later(
+    record: RunRecord, environment: Environment, prepared: Prepared, site: caching.Site
+) -> _Wanted | None:
+    """A run without the cache is as good for later ones as any other, if they want it."""
+    if prepared.past or not (prepared.spec.cache or prepared.request.cache is False):
+        return None
+    case = _case(record, environment, prepared)
+    why_not, key = caching.why_none(case), None
+    if why_not is None:
+        try:
+            key = caching.key_of(case, site)
+        except (MlrunError, OSError) as error:
+            why_not = str(error)
+    since = os.stat(site.store.home.run(record.id).record).st_ctime_ns
+    return _Wanted(case=case, key=key, why_not=why_not, site=site, since=since)
+
+
+def _kept_for_later(
+    record: RunRecord,
+    wanted: _Wanted,
+    observed: observing.Observed,
+    findings: tuple[Finding, ...],
+    stage: Stage,
+) -> tuple[RunRecord, tuple[Finding, ...]]:
+    """A run that has ended well, noted so that it can stand in for the next; else what keeps it from that."""
+    if record.status != "finished" or (wanted.key is None and not wanted.case.prepared.spec.cache):
+        return record, ()
+    spoilt = [each.message for each in findings if each.code in _SPOILING]
+    why_not = wanted.why_not or (spoilt[0] if spoilt else None)
+    if wanted.key is None or why_not is not None:
+        return record, (caching.not_kept(why_not or ""),)
+    snapshot = wanted.case.prepared.snapshot
+    try:
+        now = source.look_again(snapshot, caller=stage.caller, cache=stage.cache)
+    except MlrunError as error:
+        return record, (caching.not_kept(error.message),)
+    finding = caching.keep(
+        record, wanted.case, wanted.key, wanted.site.renewed(now), seen=observed.seen, since=wanted.since
+    )
+    if finding is not None:
+        return record, (finding,)
+    return replace(record, cache_key=wanted.key.digest), ()
+
+
+_SPOILING = frozenset(
+    ("missing-output", "stale-output", "output-not-kept", "unreadable-file", "environment-changed")
+)
+"""What may be said of a run that has ended well, and cannot stand in for another."""
 
 
 @contextlib.contextmanager
@@ -274,7 +424,7 @@ def asked(taken: Taken, stage: Stage) -> env.Asked:
 def _ready(
     record: RunRecord, prepared: Prepared, store: Store, stage: Stage
 ) -> tuple[RunRecord, Environment]:
-    """With the record open: the environment and the inputs, recorded before the program can change them."""
+    """The environment and the inputs, to be recorded before the program can change them."""
     environment = prepared.past.environment if prepared.past else _environment(prepared, stage)
     for text in environment.adaptations:
         stage.teller.fact("adapted", text)
@@ -287,9 +437,7 @@ def _ready(
     _warn(stage, findings)
     record = recording.with_environment(replace(record, inputs=inputs), environment, store)
     record = replace(record, determinism=_determinism(prepared, environment, stage))
-    record = recording.with_warnings(record, findings)
-    store.save(record)
-    return record, environment
+    return recording.with_warnings(record, findings), environment
 
 
 def _environment(prepared: Prepared, stage: Stage) -> Environment:

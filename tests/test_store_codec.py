@@ -318,6 +318,7 @@ records = st.builds(
     parents=pairs,
     warnings=some(texts),
     observed=maybe_texts,
+    cache_key=st.none() | digests,
 )
 
 

@@ -35,11 +35,15 @@ class Read(NamedTuple):
 
 @value
 class Seen:
-    """All that was read and written, by absolute path, in order; nobody could see into `blind`."""
+    """All that was read and written, by absolute path, in order; nobody could see into `blind`.
+
+    To those of the `writes` that are `appended` nothing was done but that something was added at their ends.
+    """
 
     reads: tuple[Read, ...] = ()
     writes: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
+    appended: frozenset[str] = frozenset()
 
 
 @value
@@ -49,6 +53,7 @@ class _Story:
     reads: dict[str, Event] = field(default_factory=dict)
     written: dict[str, Event] = field(default_factory=dict)
     updated: dict[str, Event] = field(default_factory=dict)
+    rewritten: set[str] = field(default_factory=set)
     blind: dict[str, None] = field(default_factory=dict)
 
 
@@ -73,6 +78,7 @@ def understood(
         reads=tuple(sorted(reads, key=attrgetter("path"))),
         writes=tuple(sorted(writes)),
         blind=tuple(story.blind),
+        appended=frozenset(candidates).intersection(writes).difference(story.rewritten),
     )
 
 
@@ -103,6 +109,8 @@ def _open(story: _Story, path: str, event: Event) -> None:
     known = path in story.written or path in story.updated
     if event.kind != "W" and not known and not (event.kind == "U" and event.size == 0):
         story.reads.setdefault(path, event)
+    if event.kind != "R" and not event.flags & os.O_APPEND:
+        story.rewritten.add(path)
     if event.kind == "W":
         story.written.setdefault(path, event)
     elif event.kind == "U":
@@ -113,9 +121,12 @@ def _move(story: _Story, old: str, new: str, event: Event, wants: Callable[[str]
     """What has got a new name was written under it; with a folder, all that had been written into it."""
     if wants(new):
         story.written[new] = event
+        story.rewritten.add(new)
     if os.path.isdir(new):
         within = [path for path in story.written if path.startswith(f"{old}/")]
-        story.written.update(dict.fromkeys((new + path[len(old) :] for path in within), event))
+        moved = [new + path[len(old) :] for path in within]
+        story.written.update(dict.fromkeys(moved, event))
+        story.rewritten.update(moved)
 
 
 def _was_written(path: str, event: Event, since: int) -> bool:

@@ -17,6 +17,7 @@ from mlrun import data, observe
 from mlrun.errors import EnvironmentBuildError, MlrunError
 from mlrun.files import remove_tree, write_atomic
 from mlrun.observe import building, rules
+from mlrun.observe.meaning import Seen
 from mlrun.observing.values import OFF, PYTHON, SHIM, STRACE, Observed, Watch, warning
 from mlrun.value import replace
 
@@ -232,11 +233,12 @@ def with_observed(
     try:
         how = _how(watch)
         if how == SHIM and not any(name.startswith("log.") for name in os.listdir(watch.folder)):
-            return Observed(replace(record, observed=how), tuple(findings))
+            return Observed(replace(record, observed=how), tuple(findings), seen=Seen())
         from mlrun.observing import after
 
         seen = after.seen(watch, how, prepared)
-        if (watch.folder / observe.INCOMPLETE).exists():
+        partly = (watch.folder / observe.INCOMPLETE).exists()
+        if partly:
             note = "not all files that the program opened are known: there was no room to note them"
             findings.append(warning("observed-in-part", note))
     except (OSError, MlrunError) as error:
@@ -246,7 +248,8 @@ def with_observed(
         _tidy_up(watch, store.home)
     reader = data.Reader(cache, narrator)
     found = after.described(replace(record, observed=how), seen, prepared, store, reader, caller=caller)
-    return replace(found, findings=(*findings, *found.findings))
+    whole = how in (SHIM, STRACE) and not partly and not seen.blind
+    return replace(found, findings=(*findings, *found.findings), seen=seen if whole else None)
 
 
 def _how(watch: Watch) -> str:

@@ -54,7 +54,7 @@ def described(
         inputs=(*record.inputs, *keeper.inputs(seen.reads)),
         outputs=(*record.outputs, *keeper.outputs(seen.writes)),
     )
-    return Observed(record, tuple(keeper.findings), frozenset(keeper.kept))
+    return Observed(record, tuple(keeper.findings), frozenset(keeper.kept), seen.writes)
 
 
 def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.model import RunRecord
+    from mlrun.observe.meaning import Seen
 
 SHIM, STRACE, PYTHON, OFF = "shim", "strace", "python-only", "off"
 """What the record tells of how a run was observed."""
@@ -39,11 +40,16 @@ class Watch:
 @positional_value
 class Observed:
     """A record with what was seen, what is worth a warning, and the files of the source's checkout (relative
-    to its root) that are in the store now."""
+    to its root) that are in the store now.
+
+    `seen` is what the program opened, where that is known to be all of it.
+    """
 
     record: RunRecord
     findings: tuple[Finding, ...]
     kept: frozenset[str] = frozenset()
+    written: tuple[str, ...] = ()
+    seen: Seen | None = None
 
 
 def warning(code: str, message: str, hint: str | None = None) -> Finding:

@@ -37,6 +37,7 @@ __all__ = [
     "collect_garbage",
     "ignored",
     "listed",
+    "look_again",
     "parse_target",
     "pinned",
     "release",
@@ -151,6 +152,16 @@ def _crowded(paths: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
     folders = [folder for folder, count in counts.items() if folder and count >= _CROWDED]
     found = frozenset(folders)
     return folders, tuple(path for path in paths if path.rpartition("/")[0] not in found)
+
+
+def look_again(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> Snapshot:
+    """A directory of the user's as it is by now; a checkout of ours is nobody's to change.
+
+    Raises SourceError.
+    """
+    if snapshot.temporary:
+        return snapshot
+    return directories.pin(snapshot.directory, variables=caller.variables, cache=cache).snapshot
 
 
 def listed(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[Listed, ...]:

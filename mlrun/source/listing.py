@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Listed(NamedTuple):
-    """A file of a tree: its path relative to the tree's top, git's mode and id (of a submodule, its commit)."""
+    """A file of a tree: its path relative to the top, git's mode and id (of a submodule, its commit)."""
 
     path: str
     mode: str

@@ -119,6 +119,28 @@ class Store:
                 remove_tree(paths.root, trash=self.home.trash)
                 raise
 
+    def add(self, record: RunRecord, *, sync: bool = True) -> None:
+        """Keep the record of a run that is over, or never was: one write, and nobody has to hold anything.
+
+        Without `sync` it may be lost, or found damaged, after a power cut. Raises as `create` does.
+        """
+        self.home.prepare()
+        paths = self.home.run(record.id)
+        with told(f"make {paths.root}"):
+            paths.root.parent.mkdir(exist_ok=True)
+            try:
+                paths.root.mkdir()
+            except FileExistsError:
+                raise StoreError(f"run {record.id} exists already", code="run-exists") from None
+        try:
+            self.save(record, sync=sync)
+            with told(f"make {paths.root}"):
+                if sync:
+                    sync_folder(paths.root.parent)
+        except BaseException:
+            remove_tree(paths.root, trash=self.home.trash)
+            raise
+
     def _open(self, record: RunRecord, paths: RunPaths) -> Lease:
         # The lock comes before the record: nobody can see a running run whose lock is not yet taken.
         descriptor = os.open(paths.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -131,8 +153,8 @@ class Store:
             raise
         return Lease(descriptor)
 
-    def save(self, record: RunRecord) -> None:
-        """Replace a run's record, whole or not at all, so that it survives a power cut.
+    def save(self, record: RunRecord, *, sync: bool = True) -> None:
+        """Replace a run's record, whole or not at all; with `sync`, so that it survives a power cut.
 
         Raises StoreError `disk-full`, `store-not-writable`, `no-such-run`.
         """
@@ -140,7 +162,7 @@ class Store:
         if not paths.root.is_dir():
             raise StoreError(f"the folder of run {record.id} is gone", code="no-such-run")
         with told(f"write {paths.record}"), notes.noted(self.home, record.id):
-            write_atomic(paths.record, codec.encode(record), sync=True)
+            write_atomic(paths.record, codec.encode(record), sync=sync)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove runs; what only they referred to stays until garbage is collected.

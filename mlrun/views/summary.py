@@ -44,9 +44,18 @@ def environment_line(environment: Environment) -> str:
     return ", ".join(parts)
 
 
+def cached_line(original: RunRecord, *, now: float) -> str:
+    """Which run stands in, how old it is (`now` is in seconds since 1970), and what is saved by it."""
+    since = words.seconds_since(original.ended_at or original.started_at, now=now)
+    ago = f", {words.ago(since)}" if since is not None else ""
+    return f"from {original.name}{ago}; saved {words.duration(original.duration_s or 0.0)}"
+
+
 def summary(record: RunRecord) -> list[tuple[str, str]]:
     """Labels and texts, in the order to print them."""
-    lines: list[tuple[str, str]] = [(record.status, _ending(record))]
+    lines: list[tuple[str, str]] = []
+    if record.status != "cached":  # that was said, with the run that stands in
+        lines.append((record.status, _ending(record)))
     if record.metrics:
         shown = [f"{metric.name} {words.number(metric.last)}" for metric in record.metrics[:_SHOWN]]
         lines.append(("metrics", _some(shown, len(record.metrics))))
@@ -80,7 +89,7 @@ def _some(texts: list[str], count: int) -> str:
 
 def _next(record: RunRecord) -> str:
     short = record.id[:8]
-    if record.status == "finished":
+    if record.status in ("finished", "cached"):
         return (
             f"mlrun get {short}"
             if record.outputs and record.source and record.source.kind == "git"

@@ -28,6 +28,24 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def ago(seconds: float) -> str:
+    """How long something is past, roughly: `just now`, `40 s ago`, `3 h ago`, `12 days ago`."""
+    for size, name in ((86400, "days"), (3600, "h"), (60, "min")):
+        if seconds >= (2 * size if name == "days" else size):
+            return f"{int(seconds // size)} {name} ago"
+    return f"{int(seconds)} s ago" if seconds >= 1 else "just now"
+
+
+def seconds_since(utc_text: str, *, now: float) -> float | None:
+    """From a time of a record to `now`, seconds since 1970; None for odd text."""
+    try:
+        import calendar
+
+        return max(0.0, now - calendar.timegm(time.strptime(utc_text[:19], "%Y-%m-%dT%H:%M:%S")))
+    except ValueError:
+        return None
+
+
 def number(value: float) -> str:
     """A metric or a parameter in at most six significant digits."""
     return f"{value:.6g}"

@@ -1,0 +1,176 @@
+"""A run that need not be made: an earlier one of the same is found, and its outputs are put back.
+
+    what is about to run ──▶ key ──▶ runs with that key ──▶ guard ──▶ Hit ──▶ put back ──▶ a record, `cached`
+    a run that ended well ──▶ guard beside its record, its id under its key
+
+Whoever makes many runs in one process makes one `Site`, and renews it after something has run. Nothing here
+knows the order of a run; a hit must never be wrong, so whatever cannot be told is a miss.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlrun.caching import shelf
+from mlrun.caching.key import key_of, why_none
+from mlrun.caching.site import Site
+from mlrun.caching.values import Case, Hit, Key, Miss
+from mlrun.errors import MlrunError, StoreError
+from mlrun.model import Finding
+from mlrun.value import replace
+
+if TYPE_CHECKING:
+    from mlrun.model import Artifact, RunRecord, Snapshot
+    from mlrun.observe.meaning import Seen
+
+__all__ = [
+    "Case", "Hit", "Key", "Miss", "Site", "cached", "keep", "key_of", "look",
+    "not_kept", "put_back", "why_none",
+]  # fmt: skip
+
+_UNPINNED = frozenset(("submodule-dirty", "submodule-missing", "nested-repository", "unreadable-file"))
+"""What is worth a word of a source whose tree does not hold all of it."""
+
+
+# --- before a run -----------------------------------------------------------------------------------------
+
+
+def look(case: Case, key: Key, site: Site) -> Hit | Miss:
+    """The newest run that can stand in for one. Raises StoreError, SourceError."""
+    from mlrun.caching import guard as guards
+    from mlrun.caching import placing
+
+    whys = []
+    for run_id, guard in shelf.candidates(site.store.home, key.digest):
+        try:
+            record = site.store.load(run_id)
+        except StoreError:
+            continue
+        if record.status != "finished":
+            continue
+        returns, lost = placing.missing(record, guard, site)
+        more, gone = guards.left(guard, site) if lost is None else ((), None)
+        why = lost or gone or guards.broken(guard, case, site)
+        if why is None:
+            return Hit(record=record, returns=(*returns, *more))
+        whys.append(f"not from {record.name}: {why}")
+    return Miss(why=whys[0] if whys else None)
+
+
+def put_back(hit: Hit, site: Site) -> tuple[Finding, ...]:
+    """The outputs of an earlier run where they are missing or changed, each whole or not at all.
+
+    Raises StoreError where one is not in the store any more, is damaged, or cannot be written: then the run
+    has to be made. The findings say what was replaced.
+    """
+    from mlrun.caching import placing
+
+    placing.put_back(hit.returns, site)
+    replaced = [each.path for each in hit.returns if each.replaces]
+    if not replaced:
+        return ()
+    paths = ", ".join(f"`{path}`" for path in replaced)
+    message = f"{paths}: changed since {hit.record.name} made it, and put back"
+    return (Finding(level="warning", code="output-replaced", message=message),)
+
+
+def cached(record: RunRecord, hit: Hit, key: Key, *, ended_at: str, seconds: float) -> RunRecord:
+    """The record of a run that was not made, from its own beginning and the run that stands in for it.
+
+    `seconds` is how long the look took.
+    """
+    original = hit.record
+    logged = tuple(it for it in original.parameters if it.origin == "logged")
+    return replace(
+        record,
+        status="cached",
+        exit_code=0,
+        ended_at=ended_at,
+        duration_s=round(seconds, 6),
+        inputs=(*record.inputs, *_seen_besides(record, original)),
+        outputs=original.outputs,
+        metrics=original.metrics,
+        parameters=(*record.parameters, *logged),
+        observed=original.observed,
+        parents=(*record.parents, ("cached_from", original.id)),
+        cache_key=key.digest,
+    )
+
+
+def _seen_besides(record: RunRecord, original: RunRecord) -> tuple[Artifact, ...]:
+    """What the original read without a declaration: the guard has just found it unchanged."""
+    known = {it.path for it in record.inputs}
+    return tuple(it for it in original.inputs if not it.declared and it.path not in known)
+
+
+# --- after a run ------------------------------------------------------------------------------------------
+
+
+def keep(
+    record: RunRecord, case: Case, key: Key, site: Site, *, seen: Seen | None, since: int
+) -> Finding | None:
+    """Let a run that has ended well just now stand in for later ones; or say why it cannot.
+
+    `site` is renewed: the source as it is after the run. `seen` is all that its program opened, None where
+    that is not known. `since` is when the program began, by the clock that files are stamped with (ns since
+    1970).
+    """
+    from mlrun.caching import guard as guards
+
+    try:
+        _check_source(site.snapshot, seen)
+        guard = guards.noted(case, site, record, seen, since=since)
+        again = key_of(replace(case, inputs=_inputs_now(case, site)), site)
+        if again.digest != key.digest:
+            raise guards.NotKeptError(_difference(key, again))
+        shelf.keep(site.store.home, record.id, key.digest, guard)
+    except guards.NotKeptError as error:
+        return not_kept(str(error))
+    except (MlrunError, OSError) as error:
+        return not_kept(f"{error}")
+    return None
+
+
+def _check_source(now: Snapshot, seen: Seen | None) -> None:
+    from mlrun.caching.guard import NotKeptError
+
+    unpinned = [each for each in now.findings if each.code in _UNPINNED]
+    if unpinned and (seen is None or any(each.code == "submodule-dirty" for each in unpinned)):
+        raise NotKeptError(unpinned[0].message)
+
+
+def _inputs_now(case: Case, site: Site) -> tuple[Artifact, ...]:
+    from mlrun import data
+
+    found = []
+    for item in case.inputs:
+        path = site.project() / item.path
+        now = data.describe(
+            path,
+            shown=item.path,
+            kind=item.kind,
+            declared=True,
+            parameter=item.parameter,
+            reader=site.reader,
+            contents=False,
+        )
+        found.append(now.artifact)
+    return tuple(found)
+
+
+def _difference(key: Key, again: Key) -> str:
+    """What changed while a run was made."""
+    for (path, before), (_, after) in zip(key.inputs, again.inputs, strict=True):
+        if before != after:
+            return f"input `{path}` changed while it ran"
+    changed = sorted(each.path for each in {*key.code} ^ {*again.code})
+    if changed:
+        hint = ", or is an output that nobody declares"
+        return f"`{changed[0]}`, which counts as code, changed while it ran{hint}"
+    return "what it is made of changed while it ran"
+
+
+def not_kept(why: str) -> Finding:
+    """A warning for a run that others cannot be spared by."""
+    message = f"this run cannot stand in for later ones: {why}"
+    return Finding(level="warning", code="not-cached", message=message)

@@ -1,0 +1,234 @@
+"""The key of a run: a digest of all that is known, before it is made, to decide its result.
+
+It is keyed with a number that only this home has: a record that tells it gives nothing away of what went in,
+be it the value of a secret parameter.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from blake3 import blake3
+
+from mlrun.caching.patterns import covering
+from mlrun.caching.values import Key
+from mlrun.digest import TAG, canonical_json
+from mlrun.errors import ProjectError
+from mlrun.model import Digest
+from mlrun.resolve import filled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlrun.caching.site import Site
+    from mlrun.caching.values import Case
+    from mlrun.files import Home
+    from mlrun.model import Artifact, EntryPoint
+    from mlrun.source.listing import Listed
+
+FORMAT = "mlrun/cached/v1"
+"""Raised when runs of an older mlrun should not stand in for new ones."""
+
+_LEADING = (
+    *("PYTHONPATH", "PYTHONSTARTUP", "PYTHONOPTIMIZE", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+    *("R_LIBS", "R_LIBS_USER", "PERL5LIB", "NODE_PATH", "JULIA_LOAD_PATH"),
+)
+"""Variables of the caller's that lead a program to other code."""
+_OF_THE_COMMIT = "SOURCE_DATE_EPOCH"  # a date of all the repository, not of the code that counts
+_SAY_NOTHING = re.compile(r"(?i)(readme|licen[cs]e|changelog|contributing)(\.\w+)?|\.git(ignore|attributes)")
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_SALT = 32
+
+
+def why_none(case: Case) -> str | None:
+    """Why no run can be found for this one, or be kept for others, whatever else holds; None if it can."""
+    if case.prepared.past is not None:
+        return "it repeats a run"
+    for item in case.inputs:
+        if item.digest is None:
+            return f"input `{item.path}` cannot be read as a whole"
+    for spec in case.prepared.spec.outputs:
+        if os.path.normpath(spec.path) in (".", "..") or spec.path.startswith("../.."):
+            return f"output `{spec.path}` is the project's own folder"
+    return None
+
+
+def key_of(case: Case, site: Site) -> Key:
+    """The key of a run. Raises SourceError where git cannot tell what the source holds."""
+    code = relevant(case, site)
+    content = {"format": FORMAT, **_called(case, site), **_surrounded(case, site)}
+    content["code"] = [list(each) for each in code]
+    content["inputs"] = sorted(_input(item, site) for item in case.inputs)
+    content["named"] = list(_named_besides(case, site))
+    keyed = blake3(canonical_json(content), key=_salt(site.store.home)).hexdigest()
+    return Key(
+        digest=Digest(TAG + keyed),
+        code=code,
+        inputs=tuple((item.path, item.digest) for item in case.inputs),
+    )
+
+
+# --- the command, and what is around it -----------------------------------------------------------------
+
+
+def _called(case: Case, site: Site) -> dict[str, object]:
+    spec = case.prepared.spec
+    here = _Here(case, site)
+    return {
+        "argv": [here.plain(word) for word in spec.argv],
+        "parameters": sorted([it.name, it.kind, here.plain(it.text)] for it in spec.parameters),
+        "variables": sorted([name, here.plain(text)] for name, text in spec.variables),
+        "outputs": sorted([it.path, it.kind] for it in spec.outputs),
+    }
+
+
+def _surrounded(case: Case, site: Site) -> dict[str, object]:
+    environment, request = case.environment, case.prepared.request
+    here = _Here(case, site)
+    facts = case.determinism
+    given = site.caller.variables if environment.kind != "docker" else {}
+    return {
+        "environment": [environment.kind, environment.key, environment.platform],
+        "set": sorted([name, here.plain(text)] for name, text in environment.variables),
+        "image": environment.image.id if environment.image else None,
+        "volumes": [here.plain(text) for text in environment.volumes],
+        "docker": [list(pair) for pair in request.docker_args],
+        "determinism": facts
+        and {
+            "on": facts.on,
+            "variables": [list(pair) for pair in facts.variables if pair[0] != _OF_THE_COMMIT],
+            "found": [list(pair) for pair in facts.found],
+            "umask": facts.umask,
+        },
+        "leading": [[name, here.plain(given[name])] for name in _LEADING if given.get(name)],
+    }
+
+
+class _Here:
+    """Texts without the places that are another's elsewhere: the checkout, the environment, downloads."""
+
+    def __init__(self, case: Case, site: Site) -> None:
+        snapshot, location = case.prepared.snapshot, case.environment.location
+        places = {
+            str(site.cache.checkouts / f"{case.prepared.run_id}.downloads"): "{downloads}",
+            str(snapshot.directory): "{project}",
+            str(snapshot.root): "{root}",
+        }
+        if location is not None:
+            places[str(location)] = "{environment}"
+        self._places = {place: name for place, name in places.items() if place.count("/") > 1}
+        words = "|".join(re.escape(place) for place in sorted(self._places, key=len, reverse=True))
+        self._pattern = re.compile(rf"(?:{words})(?![\w.-])") if words else None
+
+    def plain(self, text: str) -> str:
+        if self._pattern is None:
+            return text
+        return self._pattern.sub(lambda match: self._places[match[0]], text)
+
+
+# --- inputs ---------------------------------------------------------------------------------------------
+
+
+def _input(item: Artifact, site: Site) -> list[object]:
+    """By content; what lies outside is called by its name in the command, if that matters."""
+    path = site.absolute(item.path)
+    executable = not item.tree and os.access(path, os.X_OK)
+    shown = item.parameter or site.shown(path)
+    return [shown, item.digest, item.tree, executable]
+
+
+# --- code -----------------------------------------------------------------------------------------------
+
+
+def relevant(case: Case, site: Site) -> tuple[Listed, ...]:
+    """The files of the source's tree that count: those that the entry point names, else all of the project's
+    but what runs make, what goes in and is counted by content, and what only says what the key knows."""
+    prepared = case.prepared
+    spec = prepared.spec
+    inputs = covering(site.shown(site.absolute(item.path)) for item in case.inputs)
+    if spec.code:
+        named = covering(spec.code)
+        own = covering(it.path for it in spec.outputs)
+        return tuple(
+            each for each in site.inside if named(each.path) and not own(each.path) and not inputs(each.path)
+        )
+    made = covering(outputs_of_all(prepared.project.entry_points, case))
+    told = {prepared.project.file, *prepared.asked.files}
+    return tuple(
+        each
+        for each in site.inside
+        if each.path not in told
+        and not _SAY_NOTHING.fullmatch(each.path)
+        and not made(each.path)
+        and not inputs(each.path)
+    )
+
+
+def outputs_of_all(entry_points: tuple[EntryPoint, ...], case: Case) -> Iterator[str]:
+    """What this run, or any other of the project's entry points, declares to make."""
+    yield from (it.path for it in case.prepared.spec.outputs)
+    for entry_point in entry_points:
+        defaults = {it.name: it.default for it in entry_point.parameters if it.default is not None}
+        for output in entry_point.outputs:
+            with contextlib.suppress(ProjectError):
+                path = filled(output.path, defaults, output.place)
+                if os.path.normpath(path) not in (".", ".."):
+                    yield path
+            pattern = _PLACEHOLDER.sub("*", output.path)
+            if pattern != output.path and pattern.strip("*/."):
+                yield pattern
+
+
+def _named_besides(case: Case, site: Site) -> Iterator[list[object]]:
+    """What an entry point calls its code and no snapshot holds: by content, as it lies there."""
+    from mlrun import data
+
+    known = {each.path for each in site.inside}
+    for word in case.prepared.spec.code:
+        path = os.path.normpath(word)
+        full = site.project() / path
+        if path in known or path == "." or not full.exists():
+            continue
+        if full.is_dir() and any(each.startswith(f"{path}/") for each in known):
+            continue
+        found = data.describe(
+            full, shown=path, kind="code", declared=True, reader=site.reader, contents=False
+        ).artifact
+        yield [path, found.digest]
+
+
+# --- the number that only this home has -----------------------------------------------------------------
+
+
+def _salt(home: Home) -> bytes:
+    """Made once. Where it is lost, no earlier run is found any more, and nothing worse."""
+    path = home.cached / "salt"
+    with contextlib.suppress(OSError):
+        found = path.read_bytes()
+        if len(found) == _SALT:
+            return found
+        path.unlink()
+    return _new_salt(path)
+
+
+def _new_salt(path: Path) -> bytes:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f"salt.{os.getpid()}.{time.monotonic_ns()}")
+    descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, secrets.token_bytes(_SALT))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    try:
+        with contextlib.suppress(FileExistsError):  # somebody was quicker: then theirs
+            os.link(scratch, path)
+    finally:
+        os.unlink(scratch)
+    return path.read_bytes()

@@ -1,0 +1,122 @@
+"""Which runs have which key, on disk.
+
+    home/runs/7f/7f3a…/cache.json    the run's key and guard: they go with its record
+    home/cached/<key>/<when>.<id>    an empty file: that run has this key
+    home/cached/complete             the folder knows of every run; without it, it is filled from the runs
+    home/cached/salt                 see `key`
+
+A pointer to a run that is gone leads nowhere, and is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from mlrun.caching.values import Guard, Made, Sight
+from mlrun.digest import hex_of
+from mlrun.files import write_atomic
+from mlrun.model import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlrun.files import Home
+
+_SCHEMA = "mlrun/cache/v1"
+_LOOKED_AT = 16  # of the runs of one key, the newest
+
+
+def keep(home: Home, run_id: str, key: Digest, guard: Guard) -> None:
+    """Note that a run, whose record is final, can stand in for others. Raises OSError."""
+    paths = home.run(run_id)
+    text = json.dumps(_to_json(key, guard), ensure_ascii=False, separators=(",", ":"))
+    write_atomic(paths.cache, text.encode("utf-8", "surrogatepass"))
+    _point(home, run_id, key, time.time_ns())
+
+
+def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard]]:
+    """The runs of a key with their guards, the newest first."""
+    if not (home.cached / "complete").exists():
+        _rebuild(home)
+    folder = home.cached / hex_of(key)
+    try:
+        pointers = sorted(os.listdir(folder), reverse=True)
+    except OSError:
+        return
+    for name in pointers[:_LOOKED_AT]:
+        run_id = name.partition(".")[2]
+        found = _read(home.run(run_id).cache)
+        if found is None or found[0] != key:
+            _forget(folder / name)
+        else:
+            yield run_id, found[1]
+    for name in pointers[_LOOKED_AT:]:
+        _forget(folder / name)
+
+
+def _point(home: Home, run_id: str, key: Digest, moment: int) -> None:
+    folder = home.cached / hex_of(key)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{moment:020d}.{run_id}").touch()
+
+
+def _forget(pointer: Path) -> None:
+    with contextlib.suppress(OSError):
+        pointer.unlink()
+
+
+def _rebuild(home: Home) -> None:
+    """The pointers from the runs themselves; whoever else does it meanwhile comes to the same."""
+    with contextlib.suppress(OSError):
+        home.cached.mkdir(exist_ok=True)
+        for path in home.runs.glob("??/*/cache.json"):
+            found = _read(path)
+            if found is not None:
+                _point(home, path.parent.name, found[0], path.stat().st_mtime_ns)
+        write_atomic(home.cached / "complete", b"")
+
+
+# --- the file -------------------------------------------------------------------------------------------
+
+
+def _to_json(key: Digest, guard: Guard) -> dict[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "key": key,
+        "reads": [[it.folder, list(it.names), it.digest] for it in guard.reads],
+        "made": [[it.path, it.digest, it.executable, it.stored, it.appended] for it in guard.made],
+        "names": [list(pair) for pair in guard.names],
+        "beside": list(guard.beside),
+        "whole": guard.whole,
+        "executable": list(guard.executable),
+    }
+
+
+def _read(path: Path) -> tuple[Digest, Guard] | None:
+    """Key and guard; None where there is none that can be understood."""
+    try:
+        values = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        if values["schema"] != _SCHEMA:
+            return None
+        guard = Guard(
+            reads=tuple(
+                Sight(folder=folder, names=tuple(names), digest=found)
+                for folder, names, found in values["reads"]
+            ),
+            made=tuple(
+                Made(path=path, digest=found, executable=executable, stored=stored, appended=appended)
+                for path, found, executable, stored, appended in values["made"]
+            ),
+            names=tuple((folder, found) for folder, found in values["names"]),
+            beside=tuple(values["beside"]),
+            whole=values["whole"],
+            executable=tuple(values["executable"]),
+        )
+        return Digest(values["key"]), guard
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,102 @@
+"""Where runs are looked for: what several looks of one process have in common is learned once."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from mlrun import data, source
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mlrun.files import Cache
+    from mlrun.model import Caller, Snapshot
+    from mlrun.source.listing import Listed
+    from mlrun.store import Store
+
+LEFT_BY_TOOLS = frozenset(
+    (
+        *("__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".ipynb_checkpoints", ".DS_Store"),
+        *(".git", ".hg", ".venv", "venv", ".tox", ".nox", ".idea", ".vscode", ".coverage", ".hypothesis"),
+    )
+)
+"""Names that say nothing of what a run would find: caches, environments, settings of editors."""
+
+
+class Site:
+    """The source, the store, and the caller of some looks.
+
+    What is learned of the source holds for as long as nothing runs in it: `renewed` begins afresh.
+    """
+
+    def __init__(self, snapshot: Snapshot, store: Store, *, caller: Caller, cache: Cache) -> None:
+        self.snapshot = snapshot
+        self.store = store
+        self.caller = caller
+        self.cache = cache
+        self.reader = data.Reader(cache)
+        self.root = os.path.realpath(snapshot.root)
+        self.directory = os.path.realpath(snapshot.directory)
+
+    def renewed(self, snapshot: Snapshot | None = None) -> Site:
+        """The same place, looked at anew; with a snapshot, as it is by now."""
+        return Site(snapshot or self.snapshot, self.store, caller=self.caller, cache=self.cache)
+
+    @cached_property
+    def listed(self) -> tuple[Listed, ...]:
+        """Every file of the source's tree. Raises SourceError."""
+        return source.listed(self.snapshot, caller=self.caller, cache=self.cache)
+
+    @cached_property
+    def inside(self) -> tuple[Listed, ...]:
+        """Those of the project's folder, relative to it. Raises SourceError."""
+        folder = self.snapshot.subdirectory
+        if not folder:
+            return self.listed
+        cut = len(folder) + 1
+        return tuple(
+            each._replace(path=each.path[cut:]) for each in self.listed if each.path.startswith(f"{folder}/")
+        )
+
+    @cached_property
+    def held(self) -> frozenset[str]:
+        """The absolute paths of what the source's tree holds. Raises SourceError."""
+        return frozenset(f"{self.root}/{each.path}" for each in self.listed)
+
+    @cached_property
+    def beside(self) -> tuple[str, ...]:
+        """What git ignores in the project's folder, but what only tools leave there. Raises SourceError."""
+        ours = tuple(f"{os.path.realpath(each.root)}/" for each in (self.store.home, self.cache))
+        found = source.ignored(self.snapshot, caller=self.caller, cache=self.cache)
+        return tuple(
+            path
+            for path in found
+            if not left_by_tools(path)
+            and not f"{self.directory}/{path}/".startswith(ours)
+            and not any(each.startswith(f"{self.directory}/{path}") for each in ours)
+            and not os.path.exists(f"{self.directory}/{path}/pyvenv.cfg")
+        )
+
+    # --- paths that mean the same elsewhere
+
+    def shown(self, path: str) -> str:
+        """Relative to the project where it lies in the checkout, else as it is."""
+        if path == self.root or path.startswith(f"{self.root}/"):
+            return os.path.relpath(path, self.directory)
+        return path
+
+    def absolute(self, shown: str) -> str:
+        """Where that is here."""
+        return os.path.normpath(os.path.join(self.directory, shown))
+
+    def project(self) -> Path:
+        """The project's folder, as it is called."""
+        return self.snapshot.directory
+
+
+def left_by_tools(path: str) -> bool:
+    """Whether a relative path is one of what tools leave behind."""
+    parts = path.rstrip("/").split("/")
+    return not LEFT_BY_TOOLS.isdisjoint(parts) or parts[-1].endswith((".pyc", ".egg-info", ".swp", "~"))
