@@ -478,7 +478,10 @@ class EnvironmentFacts:
 
 @value
 class Metric:
-    """A reported number over its steps; the series itself is in `metrics.jsonl` of the run."""
+    """A reported number over its steps; the series itself is in `metrics.jsonl` of the run.
+
+    `origin` is who logged it (`tensorboard`), None for what mlrun itself was told.
+    """
 
     name: str
     last: float
@@ -486,6 +489,7 @@ class Metric:
     maximum: float
     count: int = 1
     last_step: int | None = None
+    origin: str | None = None
 
 
 @value

@@ -6,11 +6,13 @@ each further run that the code opens becomes a record of its own, whose parent i
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import json
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -123,7 +125,52 @@ def with_reported(
     return record, tuple(keeper.findings)
 
 
-def logged_elsewhere(record: RunRecord) -> tuple[Finding, ...]:
+def with_files(
+    record: RunRecord, store: Store, *, written: Iterable[str], directory: Path
+) -> tuple[RunRecord, tuple[Finding, ...]]:
+    """The record with what the program logged into files for other tools, and what is worth a warning.
+
+    `written` are the files that it was seen to write; where nobody looked, its declared outputs are searched.
+    """
+    record, findings = _with_curves(record, store, written, directory)
+    return record, (*findings, *_logged_elsewhere(record))
+
+
+def _with_curves(
+    record: RunRecord, store: Store, written: Iterable[str], directory: Path
+) -> tuple[RunRecord, tuple[Finding, ...]]:
+    """With the scalars in TensorBoard's event files, but for those that are known from elsewhere."""
+    files = [path for path in written if "tfevents" in path]
+    if record.observed == "off":
+        began = calendar.timegm(time.strptime(record.started_at[:19], "%Y-%m-%dT%H:%M:%S"))
+        found_in = (path for output in record.outputs for path in _within(directory / output.path))
+        files = [path for path in found_in if os.stat(path).st_mtime >= began]
+    if not files:
+        return record, ()
+    from mlrun.tracking import tensorboard
+
+    names = [metric.name for metric in record.metrics]
+    try:
+        found = tensorboard.read(
+            (Path(path) for path in files if tensorboard.is_event_file(path)),
+            store.home.run(record.id).metrics,
+            known=names,
+        )
+    except OSError as error:
+        note = f"what the program logged for TensorBoard is not in this record: {error.strerror}"
+        return record, (Finding(level="warning", code="run", message=note),)
+    return replace(record, metrics=(*record.metrics, *found.metrics)), found.findings
+
+
+def _within(output: Path) -> Iterator[str]:
+    """The event files that an output is, or holds."""
+    for folder, _, names in os.walk(output):
+        yield from (os.path.join(folder, name) for name in names if "tfevents" in name)
+    if "tfevents" in output.name:
+        yield str(output)
+
+
+def _logged_elsewhere(record: RunRecord) -> tuple[Finding, ...]:
     """A warning where the program logged through MLflow to files of its own, as its outputs tell."""
     stores = [output.path for output in record.outputs if _OWN_STORES.fullmatch(output.path)]
     if not stores or record.metrics:

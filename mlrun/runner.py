@@ -81,6 +81,9 @@ class Teller(Narrator, Protocol):
     def output_ends(self) -> None:
         """The program has ended."""
 
+    def pause(self) -> None:
+        """Others are about to write to the terminal: leave nothing there that they would write into."""
+
     def close(self) -> None:
         """Leave the terminal as it was."""
 
@@ -231,7 +234,10 @@ def _recorded(
             )
             told = _told(environment, prepared, stage)
             record, noticed = reporting.with_reported(record, environment, store, variables=told)
-            noticed = (*noticed, *reporting.logged_elsewhere(record))
+            record, found = reporting.with_files(
+                record, store, written=observed.written, directory=prepared.snapshot.directory
+            )
+            noticed = (*noticed, *found)
             record = recording.with_warnings(record, (*noticed, *seen))
             changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
             if wanted is not None:

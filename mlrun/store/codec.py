@@ -289,6 +289,7 @@ def _metric_to_json(metric: Metric) -> Json:
         "max": _number(metric.maximum),
         "count": metric.count,
         "step": metric.last_step,
+        **({"origin": metric.origin} if metric.origin else {}),
     }
 
 
@@ -637,6 +638,7 @@ def _metric(name: str, fields: _Fields) -> Metric:
         maximum=fields.number("max"),
         count=fields.integer("count", 1),
         last_step=fields.maybe_integer("step"),
+        origin=fields.maybe_text("origin"),
     )
 
 

@@ -97,10 +97,10 @@ def read_output(path: Path) -> Reported:
         points = tuple(Point(name, number) for name, number in _numbers("", _load(path)))
     except (OSError, ValueError, RecursionError, MlrunError) as error:
         reason = error.message if isinstance(error, MlrunError) else str(error)
-        return Reported(findings=(_finding(path, f"cannot be read as metrics: {reason}"),))
-    findings = () if points else (_finding(path, "holds no numbers"),)
+        return Reported(findings=(finding(path, f"cannot be read as metrics: {reason}"),))
+    findings = () if points else (finding(path, "holds no numbers"),)
     if len(points) > MAX_NAMES:
-        findings = (_finding(path, f"holds {len(points):,} numbers; the first {MAX_NAMES:,} are recorded"),)
+        findings = (finding(path, f"holds {len(points):,} numbers; the first {MAX_NAMES:,} are recorded"),)
         points = points[:MAX_NAMES]
     return Reported(metrics=_summed(points), findings=findings, points=points)
 
@@ -124,11 +124,25 @@ def append(series: Path, points: Iterable[Point]) -> None:
 
     Raises OSError.
     """
+    for _ in _appending(series, points):
+        pass
+
+
+def appended(series: Path, points: Iterable[Point]) -> tuple[Metric, ...]:
+    """The same, in one pass with what there is to say of the points: they may be costly to read.
+
+    Raises OSError.
+    """
+    return _summed(_appending(series, points))
+
+
+def _appending(series: Path, points: Iterable[Point]) -> Iterator[Point]:
     descriptor = os.open(series, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o644)
     with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         for point in points:
             line = {"name": point.name, "value": point.value, "step": point.step, "time": point.time}
             file.write(json.dumps({key: it for key, it in line.items() if it is not None}) + "\n")
+            yield point
 
 
 # --- lines --------------------------------------------------------------------------------------------
@@ -151,7 +165,7 @@ class _Lines:
     def __iter__(self) -> Iterator[Point]:
         self._first_bad, self._bad, self._problem = 0, 0, ""
         try:
-            with _opened(self._path) as file:
+            with opened(self._path) as file:
                 yield from self._points(iter(lambda: file.readline(_LONGEST_LINE), b""))
         except OSError as error:
             self._problem = f"cannot be read: {error.strerror or error}"
@@ -169,14 +183,14 @@ class _Lines:
     def findings(self) -> tuple[Finding, ...]:
         """What was wrong when the points were last read."""
         if self._problem:
-            return (_finding(self._path, self._problem),)
+            return (finding(self._path, self._problem),)
         if not self._bad:
             return ()
         message = f"line {self._first_bad} reports no metric"
         if self._bad > 1:
             message += f", nor do {self._bad - 1:,} lines after it"
         return (
-            _finding(self._path, message, hint='a line reads `{"name": "rmse", "value": 0.71, "step": 3}`'),
+            finding(self._path, message, hint='a line reads `{"name": "rmse", "value": 0.71, "step": 3}`'),
         )
 
 
@@ -217,14 +231,14 @@ def _is_lines(path: Path) -> bool:
         return True
     if suffix in {".yaml", ".yml"}:
         return False
-    with _opened(path) as file:
+    with opened(path) as file:
         return all(
             line.startswith(b"{") and line.rstrip().endswith(b"}")
             for line in (file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE))
         )
 
 
-def _opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BinaryIO:
     """A file for reading: a pipe or a device in its place could hold us for ever.
 
     Raises OSError.
@@ -275,9 +289,13 @@ def _number(value: object) -> float | None:
         raise ValueError(str(error)) from error
 
 
+def is_name(name: str) -> bool:
+    """Whether a metric may be called so: names end up in tables and queries."""
+    return bool(name) and name.isprintable() and len(name) <= 250
+
+
 def _checked(name: str) -> str:
-    """Names end up in tables and queries. Raises ValueError."""
-    if not name or not name.isprintable() or len(name) > 250:
+    if not is_name(name):
         raise ValueError(f"no name for a metric: {name[:80]!a}")
     return name
 
@@ -350,5 +368,6 @@ class _Chain:
             yield from part
 
 
-def _finding(path: Path, message: str, *, hint: str | None = None) -> Finding:
+def finding(path: Path, message: str, *, hint: str | None = None) -> Finding:
+    """What is wrong with a file of metrics."""
     return Finding(level="warning", code="bad-metrics", message=f"`{path.name}` {message}", hint=hint)

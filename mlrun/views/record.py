@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlrun.views import words
 
 if TYPE_CHECKING:
-    from mlrun.model import Artifact, Determinism, EnvironmentFacts, RunRecord, SourceFacts
+    from mlrun.model import Artifact, Determinism, EnvironmentFacts, Metric, RunRecord, SourceFacts
 
 Lines = list[tuple[str, str]]
 """Labels and texts; an empty label goes on with the one before, a pair of empty texts is a blank line."""
@@ -23,7 +23,7 @@ def six_facts(record: RunRecord) -> Lines:
     lines: Lines = [("when", words.local_time(record.started_at))]
     lines.append(("duration", words.duration(record.duration_s) if record.duration_s is not None else "-"))
     lines += _listed("parameters", [_parameter(*pair) for pair in _parameters(record)])
-    lines += _listed("metrics", [f"{metric.name} = {words.number(metric.last)}" for metric in record.metrics])
+    lines += _listed("metrics", [_metric(metric) for metric in record.metrics])
     lines += _listed("data", [artifact(item) for item in record.inputs])
     lines.append(("code", code(record.source) if record.source else "-"))
     return lines
@@ -89,6 +89,12 @@ def _parameters(record: RunRecord) -> list[tuple[str, str, str]]:
 
 def _parameter(name: str, value: str, origin: str) -> str:
     return f"{name} = {value}  ({origin})"
+
+
+def _metric(metric: Metric) -> str:
+    """As a parameter, with its origin where that is not mlrun's own door."""
+    logged = f"  (logged by {metric.origin})" if metric.origin else ""
+    return f"{metric.name} = {words.number(metric.last)}{logged}"
 
 
 def artifact(item: Artifact) -> str:
