@@ -44,7 +44,7 @@ from mlrun.views import summary
 from mlrun.yamlfile import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
@@ -175,6 +175,15 @@ def step(prepared: Prepared, stage: Stage, *, site: caching.Site | None = None) 
     return _recorded(prepared, set(), Store(stage.home, stage.teller), stage, site=site)
 
 
+def spared(prepared: Prepared, stage: Stage, site: caching.Site) -> RunRecord | None:
+    """The record of a step that need not be run, its outputs put back; None where it has to be."""
+    began = time.monotonic()
+    record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=site.store)
+    ready = _at_hand(record, prepared, site.store, stage)
+    found = ready and _spared(*ready, prepared, site, stage, began=began)
+    return _added(found, site.store.add, site) if found else None
+
+
 def run_again(
     past: Past,
     request: RunRequest,
@@ -212,14 +221,12 @@ def _recorded(
     site = site or caching.Site(prepared.snapshot, store, caller=stage.caller, cache=stage.cache)
     ready = _at_hand(record, prepared, store, stage)
     if ready is not None and (spared := _spared(*ready, prepared, site, stage, began=began)):
-        store.add(spared)
-        return spared
+        return _added(spared, store.add, site)
     with store.create(record):
         try:
             record, environment = ready or _ready(record, prepared, store, stage)
             if ready is None and (spared := _spared(record, environment, prepared, site, stage, began=began)):
-                store.save(spared)
-                return spared
+                return _added(spared, store.save, site)
             store.save(record)
             wanted = _wanted_later(record, environment, prepared, site)
             before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
@@ -285,7 +292,7 @@ def _spared(
     stage: Stage,
     *,
     began: float,
-) -> RunRecord | None:
+) -> tuple[RunRecord, caching.Hit] | None:
     """The record of a run that need not be made, its outputs put back; None where it has to be."""
     if not prepared.spec.cache or prepared.past:
         return None
@@ -306,7 +313,16 @@ def _spared(
     record = caching.cached(record, found, key, ended_at=recording.utc(now), seconds=time.monotonic() - began)
     stage.teller.fact("cached", summary.cached_line(found.record, now=now))
     _warn(stage, replaced)
-    return recording.with_warnings(record, replaced)
+    return recording.with_warnings(record, replaced), found
+
+
+def _added(
+    spared: tuple[RunRecord, caching.Hit], add: Callable[[RunRecord], None], site: caching.Site
+) -> RunRecord:
+    record, hit = spared
+    add(record)
+    caching.share_series(record, hit, site)
+    return record
 
 
 @value

@@ -9,6 +9,8 @@ knows the order of a run; a hit must never be wrong, so whatever cannot be told 
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import TYPE_CHECKING
 
 from mlrun.caching import shelf
@@ -25,7 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Case", "Hit", "Key", "Miss", "Site", "cached", "keep", "key_of", "look",
-    "not_kept", "put_back", "why_none",
+    "not_kept", "put_back",
+    "share_series", "why_none",
 ]  # fmt: skip
 
 _UNPINNED = frozenset(("submodule-dirty", "submodule-missing", "nested-repository", "unreadable-file"))
@@ -101,6 +104,13 @@ def _seen_besides(record: RunRecord, original: RunRecord) -> tuple[Artifact, ...
     """What the original read without a declaration: the guard has just found it unchanged."""
     known = {it.path for it in record.inputs}
     return tuple(it for it in original.inputs if not it.declared and it.path not in known)
+
+
+def share_series(record: RunRecord, hit: Hit, site: Site) -> None:
+    """The steps of the metrics belong to the run that was not made, too."""
+    series, own = (site.store.home.run(run_id).metrics for run_id in (hit.record.id, record.id))
+    with contextlib.suppress(OSError):
+        os.link(series, own)
 
 
 # --- after a run ------------------------------------------------------------------------------------------

@@ -100,6 +100,7 @@ def request_of(options: RunOptions, directory: str) -> RunRequest:
         build_image=options.build_image,
         skip_image_build=options.skip_image_build,
         observe=_observe(options),
+        cache=_cache(options),
     )
     if options.params_file is not None:
         request = replace(request, file_parameters=_file_parameters(options.params_file, directory))
@@ -112,6 +113,12 @@ def _observe(options: RunOptions) -> str | None:
             f"`--observe {options.observe}`: there are {', '.join(_MEANS)}", hint="`--no-observe` for none"
         )
     return "off" if options.no_observe else options.observe
+
+
+def _cache(options: RunOptions) -> bool | None:
+    if options.cache and options.no_cache:
+        raise UsageError("`--cache` and `--no-cache` exclude each other")
+    return True if options.cache else False if options.no_cache else None
 
 
 def pairs(words: tuple[str, ...], flag: str) -> tuple[tuple[str, str], ...]:

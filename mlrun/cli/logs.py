@@ -16,6 +16,8 @@ from mlrun.store.trouble import told
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mlrun.model import RunRecord
+
 _PAUSE = 0.2  # seconds between looks at a log that is followed
 
 
@@ -39,9 +41,7 @@ def logs_command(
     if follow:
         _wait_for(paths.log, paths.alive)
     if not paths.log.exists():
-        error = store.load(run_id).error
-        hint = f"it ended before its program ran: {error.message}" if error else "it has printed nothing yet"
-        raise StoreError(f"run {run_id[:12]} has no log", hint=hint, code="no-log")
+        raise StoreError(f"run {run_id[:12]} has no log", hint=_why_none(store.load(run_id)), code="no-log")
     with told(f"read {paths.log}"):
         log = open(paths.log, "rb")  # noqa: SIM115  closed below
     with log:
@@ -54,6 +54,15 @@ def logs_command(
                 break
             time.sleep(_PAUSE)
     return 0
+
+
+def _why_none(record: RunRecord) -> str:
+    original = dict(record.parents).get("cached_from")
+    if original:
+        return f"it was not run: `mlrun logs {original[:12]}` shows the run in its place"
+    if record.error:
+        return f"it ended before its program ran: {record.error.message}"
+    return "it has printed nothing yet"
 
 
 def _wait_for(log: Path, alive: Path) -> None:

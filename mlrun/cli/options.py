@@ -29,6 +29,8 @@ class RunOptions:
     skip_image_build: bool = False
     observe: str | None = None
     no_observe: bool = False
+    cache: bool = False
+    no_cache: bool = False
     dry_run: bool = False
     as_json: bool = False
     quiet: bool = False
@@ -69,6 +71,8 @@ SWITCHES = {
     "--build-image": "build_image",
     "--skip-image-build": "skip_image_build",
     "--no-observe": "no_observe",
+    "--cache": "cache",
+    "--no-cache": "no_cache",
     "--dry-run": "dry_run",
     "--json": "as_json",
     "-q": "quiet",

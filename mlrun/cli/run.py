@@ -109,6 +109,13 @@ def run_command(  # one argument an option: typer reads them from here
     no_observe: Annotated[
         bool, typer.Option("--no-observe", help="Record only what is declared as input and output.")
     ] = False,
+    cache: Annotated[
+        bool,
+        typer.Option(
+            "--cache", help="Where an earlier run was the same, put back what it made, and run nothing."
+        ),
+    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run, whatever has been run before.")] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the plan (snapshot, command, environment) and do nothing."),
@@ -160,6 +167,8 @@ def run_command(  # one argument an option: typer reads them from here
             skip_image_build=skip_image_build,
             observe=observe,
             no_observe=no_observe,
+            cache=cache,
+            no_cache=no_cache,
             dry_run=dry_run,
             as_json=as_json,
             quiet=quiet,

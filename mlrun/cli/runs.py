@@ -54,6 +54,9 @@ def runs_command(
             help="These columns, separated by commas: metrics.rmse,params.lr,…",
         ),
     ] = None,
+    cached: Annotated[
+        bool, typer.Option("--cached", help="Only runs that were spared by an earlier one.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with every parameter and metric.")] = False,
 ) -> int:
@@ -67,6 +70,7 @@ def runs_command(
       mlrun runs --where 'metrics.rmse < 0.8 and params.alpha = 0.5'
       mlrun runs --since 2d --status failed
       mlrun runs --sort metrics.rmse -n 5
+      mlrun runs --cached --since today
       mlrun runs --csv > runs.csv
     """
     from mlrun.store import Query
@@ -77,7 +81,7 @@ def runs_command(
     rows = store.query(
         Query(
             where=where,
-            statuses=tuple(status or ()),
+            statuses=(*(status or ()), *(("cached",) if cached else ())),
             project=project,
             since=since,
             sort=sort,
