@@ -173,13 +173,27 @@ def _names_in(case: Case, site: Site, folder: str, without: Iterable[str]) -> Di
 
 def _beside(case: Case, site: Site, made: Iterable[str]) -> tuple[str, ...]:
     """What git ignores in the project, but for what runs make."""
-    outputs = covering(outputs_of_all(case.prepared.project.entry_points, case))
+    words = tuple(outputs_of_all(case.prepared.project.entry_points, case))
+    outputs = covering(words)
     own = {*made}
     return tuple(
-        path
+        each
         for path in site.beside
         if not outputs(path.rstrip("/")) and path not in own and not _only_holds(path, own)
+        for each in _besides_outputs(path, words, site)
     )
+
+
+def _besides_outputs(path: str, words: tuple[str, ...], site: Site) -> Iterator[str]:
+    """An ignored path; of a folder in which outputs are to lie, what lies there besides them."""
+    if not path.endswith("/") or not any(os.path.normpath(word).startswith(path) for word in words):
+        yield path
+        return
+    outputs = covering(words)
+    for file in sorted(_files_of(os.path.join(site.directory, path.rstrip("/")))):
+        shown = os.path.relpath(file, site.directory)
+        if not outputs(shown) and not left_by_tools(shown):
+            yield shown
 
 
 def _only_holds(folder: str, made: set[str]) -> bool:
