@@ -177,6 +177,11 @@ class Cache:
         return self.root / "yaml-v1"
 
     @property
+    def hashers(self) -> Path:
+        """The program that reads folders of many files, compiled for this machine."""
+        return self.root / "hash-v1"
+
+    @property
     def stand_ins(self) -> Path:
         """What takes conda's place for MLflow: its program, and the environments that it was asked for."""
         return self.root / "conda-v1"

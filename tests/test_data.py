@@ -6,6 +6,7 @@ import base64
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,11 +14,14 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from blake3 import blake3
 
 from mlrun import data, digest
+from mlrun.data import listing, native, trees
 from mlrun.errors import ParameterError
 from mlrun.files import Cache
 from mlrun.model import Artifact, DataSpec, Place
+from mlrun.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -467,6 +471,167 @@ def test_damaged_memory_is_no_memory(tmp_path: Path, cache: Cache) -> None:
     assert data.collect_garbage(cache, older_than=time.time() + 10)[0] == 1
 
 
+# --- both ways: a program of ours, and Python ----------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the program is ready."""
+    root = tmp_path_factory.mktemp("compiled")
+    if native.program(Cache(root)) is None:
+        pytest.skip("no C compiler")
+    return root
+
+
+def by_program(
+    compiled: Path, folder: Path, known: trees.Tree | None = None, lanes: int = 16
+) -> trees.Answer:
+    program = native.program(Cache(compiled))
+    assert program is not None
+    answer = native.ask(program, str(folder), None, known, lanes=lanes)
+    assert answer is not None
+    return answer
+
+
+def varied(folder: Path) -> Path:
+    """Sizes around the steps of the algorithm, modes, links, names of all kinds, empty folders, depth."""
+    (folder / "a" / "b" / "empty").mkdir(parents=True)
+    (folder / "a-b").mkdir()
+    (folder / "a.b").mkdir()
+    for size in (0, 1, 63, 64, 65, 1023, 1024, 1025, 2047, 2049, 4096, 5000, 65_537, 1 << 20, (1 << 20) + 1):
+        for place in ("", "a", "a/b", "a-b"):
+            (folder / place / f"{size}.bin").write_bytes(os.urandom(size))
+    (folder / "a" / "run.sh").write_text("")
+    (folder / "a" / "run.sh").chmod(0o755)
+    (folder / "a.b" / "to a folder").symlink_to("../a")
+    (folder / "a.b" / "nowhere").symlink_to('"nowhere"')
+    return folder
+
+
+@pytest.mark.parametrize("lanes", [4, 8, 16])
+def test_the_program_says_what_python_says(tmp_path: Path, compiled: Path, lanes: int) -> None:
+    folder = varied(tmp_path / "f")
+    answer = by_program(compiled, folder, lanes=lanes)
+    assert answer.tree is not None
+    listed = listing.walk(str(folder))
+    assert answer.tree.names == listed.names
+    assert answer.tree.targets == listed.targets
+    for name, its_digest in digests_of(answer.tree):
+        path = folder / os.fsdecode(name)
+        is_small_file = path.is_file() and not path.is_symlink() and path.stat().st_size <= 1 << 20
+        content = blake3(path.read_bytes()).digest() if is_small_file else bytes(32)
+        assert its_digest == content, name
+
+
+def digests_of(tree: trees.Tree) -> list[tuple[bytes, bytes]]:
+    return [(name, tree.digests[at * 32 :][:32]) for at, name in enumerate(tree.split_names())]
+
+
+NAMES = ('quote"', "back\\slash", "line\nbreak", "ü", "tab\t", "\x01", "\x7f", os.fsdecode(b"\xff"), "\uffff")
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_folder_of_many_files_has_the_digest_that_python_tells(
+    hostile_path: Path, compiled: Path, *, plain: bool
+) -> None:
+    folder = many(varied(hostile_path / "f"), 1000)
+    (folder / "a.b" / "nowhere").unlink()
+    for name in () if plain else NAMES:
+        (folder / name).write_text(name, "utf-8", "surrogateescape")
+        (folder / "a" / name).symlink_to(name)
+    expected = described(folder).artifact
+    for _ in range(2):  # without and with a memory
+        found = data.describe(
+            folder, shown="f", kind="data", declared=True, reader=data.Reader(Cache(compiled)), contents=False
+        )
+        assert found.artifact == replace(expected, path="f")
+
+
+def test_some_of_many_files_are_the_folder_in_which_only_they_lie(tmp_path: Path, compiled: Path) -> None:
+    folder = many(tmp_path / "f", 1200)
+    names = (*(f"{number % 7}/{number}.txt" for number in range(1100)), "link")
+    only = tmp_path / "only"
+    for name in names:
+        (only / name).parent.mkdir(parents=True, exist_ok=True)
+        (only / name).write_bytes((folder / name).read_bytes())
+    statuses = tuple((folder / name).stat() for name in names)
+    expected = described(only).artifact.digest
+    for reader in (data.Reader(), data.Reader(Cache(compiled)), data.Reader(Cache(compiled))):
+        for given in (None, statuses):
+            found = data.describe_some(folder, names, shown="f", kind="data", reader=reader, statuses=given)
+            assert (found.artifact.digest, found.artifact.files) == (expected, 1101)
+
+
+def test_the_program_reads_only_what_has_changed(tmp_path: Path, compiled: Path) -> None:
+    folder = many(tmp_path / "f", 50)
+    known = by_program(compiled, folder).tree
+    assert known is not None
+    assert by_program(compiled, folder, known).tree is None
+    lies = trees.Tree(known.names, known.stamps, bytes(len(known.digests)), known.targets)
+    (folder / "3" / "3.txt").write_text("changed")
+    (folder / "0" / "0.txt").unlink()
+    (folder / "new").write_text("new")
+    after = by_program(compiled, folder, lies).tree
+    assert after is not None
+    read = {name for name, its_digest in digests_of(after) if its_digest != bytes(32)}
+    assert read == {b"3/3.txt", b"new"}
+
+
+def test_what_the_program_cannot_read_is_told(tmp_path: Path, compiled: Path) -> None:
+    folder = many(tmp_path / "f", 1100)
+    os.mkfifo(folder / "pipe")
+    reader = data.Reader(Cache(compiled))
+    found = data.describe(folder, shown="f", kind="data", declared=True, reader=reader)
+    assert found == described(folder)
+    assert [it.code for it in found.findings] == ["unreadable-file"]
+
+
+def test_files_replaced_under_the_program_have_no_digest_or_that_of_one_state(
+    tmp_path: Path, compiled: Path
+) -> None:
+    folder = tmp_path / "f"
+    folder.mkdir()
+    states = [bytes([number]) * 60_000 for number in range(4)]
+    known = {bytes(32), *(blake3(state).digest() for state in states)}
+    for number in range(20):
+        (folder / f"{number}").write_bytes(states[0])
+    stop = threading.Event()
+
+    def disturb() -> None:
+        while not stop.is_set():
+            for number in range(20):
+                (tmp_path / "next").write_bytes(states[number % 4])
+                (tmp_path / "next").replace(folder / f"{number}")
+
+    thread = threading.Thread(target=disturb)
+    thread.start()
+    try:
+        for _ in range(20):
+            tree = by_program(compiled, folder).tree
+            assert tree is not None
+            changed = {name for _, name, _ in tree.problems()}
+            for name, its_digest in digests_of(tree):
+                assert its_digest in known
+                assert (its_digest == bytes(32)) == (name in changed)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_program_that_cannot_be_had_or_fails_is_not_needed(tmp_path: Path, compiled: Path) -> None:
+    folder = many(tmp_path / "f", 1100)
+    expected = described(folder).artifact.digest
+    refused = tmp_path / "refused"
+    refused.write_text("no folder")
+    assert digest_by(data.Reader(Cache(refused / "cache")), folder) == expected
+    broken = tmp_path / "broken"
+    shutil.copytree(compiled, broken)
+    (program,) = broken.glob("hash-v1/*/tree")
+    for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\necho nonsense\n", "no program"):
+        program.write_text(text)
+        assert digest_by(data.Reader(Cache(broken)), folder) == expected
+
+
 def test_many_files_are_read_by_several_processes(hostile_path: Path, cache: Cache) -> None:
     folder = hostile_path / "f"
     folder.mkdir()
@@ -478,7 +643,7 @@ def test_many_files_are_read_by_several_processes(hostile_path: Path, cache: Cac
     assert {its: path.read_bytes() for its, path in found.contents} == {
         digest.of_bytes(path.read_bytes()): path.read_bytes() for path in folder.iterdir()
     }
-    assert digest_by(data.Reader(cache), folder) == found.artifact.digest
+    assert digest_by(data.Reader(), folder) == digest_by(data.Reader(cache), folder) == found.artifact.digest
 
 
 @pytest.mark.slow

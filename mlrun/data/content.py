@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
-import sys
 import time
 from array import array
-from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING
 
 from mlrun import digest
-from mlrun.data import memory, reading
-from mlrun.data.reading import ANSWER, BATCH, CHANGED, SPECIAL, problem_of, stamp_of
+from mlrun.data import listing, memory, native, reading, trees
+from mlrun.data.reading import BATCH, CHANGED, SPECIAL, stamp_of
+from mlrun.data.trees import MANIFEST, Answer, Tree
 from mlrun.model import Digest
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from mlrun.data.memory import Remembered
-    from mlrun.data.reading import Stamp
+    from mlrun.data.listing import File
     from mlrun.files import Cache
     from mlrun.model import Narrator
-    from mlrun.process import Captured
 
-MANIFEST = "mlrun/manifest/v1"
-"""The format of a folder's manifest.
-
-Canonical JSON: `{"entries": […], "format": "mlrun/manifest/v1"}`, entries sorted by `path` (relative, `/`
-between parts; bytes that are no UTF-8 as surrogates). A file has `mode` (`100644`, `100755`), `size` and
-`digest`; a link `mode` `120000` and `target`; a folder in which nothing lies `mode` `040000`.
-"""
+__all__ = ["MANIFEST", "Folder", "Reader"]
 
 _WORTH_REMEMBERING = (200, 16 << 20)
 """Files, or bytes, from which looking up is quicker than reading."""
+_WORTH_A_PROGRAM = 1000
+"""Files from which starting another program pays."""
 _WORTH_CHILDREN = 4000
 """Small files from which reading them in several processes pays for starting these."""
-_NO_STAMP = (0, 0, 0, 0)
-
-File = tuple[bytes, "Stamp"]
-"""A digest as 32 bytes, and the stamp of the file that it is of."""
 
 
 @positional_value
 class Folder:
-    """A folder as read: `files` by name, their paths and digests where they were read just now."""
+    """A folder as read: its manifest and its files' digests and paths where they were asked for."""
 
     digest: Digest
     size: int
@@ -76,9 +66,8 @@ class Reader:
             found = _read(path, None)
         if isinstance(found, tuple) and self._cache is not None and found[1][1] >= _WORTH_REMEMBERING[1]:
             content, stamp = found
-            learned = memory.Remembered(
-                digest=content, size=stamp[1], files=1, names=[""], stamps=array("q", stamp), digests=content
-            )
+            tree = Tree(b"\0", array("q", stamp), content, b"")
+            learned = memory.Remembered(digest=content, size=stamp[1], files=1, tree=tree)
             memory.remember(self._cache, path, learned, read_at=started)
         return found
 
@@ -92,7 +81,7 @@ class Reader:
         if stamp[1] < _WORTH_REMEMBERING[1] or not stat.S_ISREG(stamp[4]):
             return None
         known = memory.recall(self._cache, path)
-        if known is None or known.names != [""] or tuple(known.stamps) != stamp:
+        if known is None or known.tree.names != b"\0" or tuple(known.tree.stamps) != stamp:
             return None
         return known.digest, stamp
 
@@ -105,16 +94,7 @@ class Reader:
 
     def folder(self, root: str, *, contents: bool) -> Folder:
         """All that lies in a folder; with `contents`, the files themselves and the manifest too."""
-        started = memory.now_ns()
-        listed = _list(root)
-        known = None
-        if self._cache is not None and listed.is_large:
-            known = memory.recall(self._cache, root)
-        if known and not contents and not listed.troubles and listed.equals(known):
-            tagged = Digest(digest.TAG + known.digest.hex())
-            return Folder(tagged, known.size, known.files, links=listed.links(root))
-        files = self._files(root, listed, known)
-        return self._whole(root, listed, files, started)
+        return self._folder(root, None, contents=contents)
 
     def some(
         self,
@@ -128,97 +108,129 @@ class Reader:
 
         `statuses` are those of the files, where somebody has just asked for them.
         """
-        started = memory.now_ns()
-        listed = _those(root, names, statuses)
-        known = None
-        if self._cache is not None and listed.is_large:
-            known = memory.recall(self._cache, root)
-        if known and not contents and not listed.troubles and listed.equals(known):
-            return Folder(Digest(digest.TAG + known.digest.hex()), known.size, known.files)
-        files = self._files(root, listed, known)
-        return self._whole(root, listed, files, started, remember=known is None)
+        if statuses is None:
+            return self._folder(root, sorted(os.fsencode(name) for name in names), contents=contents)
+        known = {os.fsencode(name): status for name, status in zip(names, statuses, strict=True)}
+        ordered = sorted(known)
+        listed = listing.of_statuses(ordered, [known[name] for name in ordered])
+        return self._folder(root, ordered, listed, contents=contents)
 
-    def _files(self, root: str, listed: _Listing, known: Remembered | None) -> dict[str, File | int]:
-        """Digest and stamp of every file, those that have not changed from memory."""
-        found: dict[str, File | int] = {}
-        unread: list[str] = []
-        old = known.by_name() if known else {}
-        for name, stamp in listed.files():
-            if name in old and tuple(old[name][0]) == stamp:
-                found[name] = (old[name][1], stamp)
-            else:
-                unread.append(name)
-        progress = None
-        if self._narrator is not None:
-            progress = _Progress(self._narrator, os.path.basename(root), len(unread))
-        children = os.cpu_count() or 1
-        if len(unread) >= _WORTH_CHILDREN and children > 1:
-            found |= _in_children(root, unread, children, progress)
+    def _folder(
+        self, root: str, names: Sequence[bytes] | None, listed: Tree | None = None, *, contents: bool
+    ) -> Folder:
+        started = memory.now_ns()
+        known = memory.recall(self._cache, root) if self._cache is not None else None
+        answer = self._answer(root, names, known.tree if known else None, listed)
+        if answer.tree is None:
+            assert known is not None
+            if contents:
+                return _written(known.tree, root)
+            return Folder(_tagged(known.digest), known.size, known.files, links=known.tree.links())
+        if answer.whole is None or contents:
+            found = _written(answer.tree, root)
         else:
-            for number, name in enumerate(unread, 1):
-                found[name] = reading_twice(os.path.join(root, name))
-                if progress and number % BATCH == 0:
-                    progress.files(BATCH)
+            whole, size, count = answer.whole
+            found = Folder(_tagged(whole), size, count, links=answer.tree.links())
+        if names is None or known is None:
+            self._remember(root, found, answer.tree, started)
         return found
 
-    def _whole(
-        self,
-        root: str,
-        listed: _Listing,
-        files: dict[str, File | int],
-        started: int,
-        *,
-        remember: bool = True,
-    ) -> Folder:
-        """The manifest of a folder, and all that goes with it."""
-        entries: list[str] = []
-        contents: list[tuple[Digest, str]] = []
-        troubles = list(listed.troubles)
-        links: list[tuple[str, str]] = []
-        size = 0
-        for name, mode in listed.leaves():
-            found = files.get(name)
-            if found is None:
-                link = stat.S_ISLNK(mode)
-                links += [(name, _target(os.path.join(root, name)))] if link else []
-                entries.append(_entry_of_link(*links[-1]) if link else _entry_of_folder(name))
-            elif isinstance(found, int):
-                troubles.append(f"`{name}`: {problem_of(found)}")
-            else:
-                tagged, stamp = Digest(digest.TAG + found[0].hex()), found[1]
-                entries.append(
-                    _entry_of_file(name, tagged, stamp[1], executable=bool(stamp[4] & stat.S_IXUSR))
-                )
-                contents.append((tagged, f"{root}/{name}"))
-                size += stamp[1]
-        text = f'{{"entries":[{",".join(entries)}],"format":"{MANIFEST}"}}'
-        manifest = text.encode("utf-8", "surrogatepass")
-        whole = digest.of_bytes(manifest)
-        if self._cache is not None and remember and listed.is_large and not troubles:
-            learned = listed.remembered(files, whole, size, len(contents))
-            memory.remember(self._cache, root, learned, read_at=started)
-        return Folder(whole, size, len(contents), manifest, tuple(contents), tuple(troubles), tuple(links))
+    def _answer(
+        self, root: str, names: Sequence[bytes] | None, known: Tree | None, listed: Tree | None
+    ) -> Answer:
+        if known and listed and listed.resembles(known):
+            return Answer(None)
+        return self._from_program(root, names, known) or self._from_python(root, names, known, listed)
+
+    def _remember(self, root: str, found: Folder, tree: Tree, started: int) -> None:
+        large = tree.count >= _WORTH_REMEMBERING[0] or tree.size >= _WORTH_REMEMBERING[1]
+        if self._cache is None or found.troubles or not large:
+            return
+        whole = bytes.fromhex(digest.hex_of(found.digest))
+        learned = memory.Remembered(digest=whole, size=found.size, files=found.count, tree=tree)
+        memory.remember(self._cache, root, learned, read_at=started)
+
+    def _from_program(self, root: str, names: Sequence[bytes] | None, known: Tree | None) -> Answer | None:
+        """By a program of ours, where that pays and it can be had."""
+        likely = len(names) if names is not None else known.count if known else 0
+        if self._cache is None or (likely < _WORTH_A_PROGRAM and (names is not None or not _has_many(root))):
+            return None
+        program = native.program(self._cache)
+        if program is None:
+            return None
+        hearing = _Hearing(self._narrator, os.path.basename(root)) if self._narrator else None
+        answer = native.ask(program, root, names, known, told=hearing.hear if hearing else None)
+        if answer is None or answer.tree is None or answer.whole is not None:
+            return answer
+        large = [(at, name) for at, name, problem in answer.tree.problems() if problem == native.LARGE]
+        return Answer(answer.tree.filled((at, self._read_large(root, name)) for at, name in large))
+
+    def _read_large(self, root: str, name: bytes) -> File | int:
+        path = os.path.join(root, os.fsdecode(name))
+        return _reading_twice(path, self._progress_of(path))
+
+    def _from_python(
+        self, root: str, names: Sequence[bytes] | None, known: Tree | None, listed: Tree | None
+    ) -> Answer:
+        tree = listed or (listing.walk(root) if names is None else listing.those(root, names))
+        if known and tree.resembles(known):
+            return Answer(None)
+        found, unread = listing.known_and_unread(tree, known)
+        paths = tree.split_names()
+        answers = self._read_all(root, [paths[at] for at in unread])
+        return Answer(tree.filled([*found, *zip(unread, answers, strict=True)]))
+
+    def _read_all(self, root: str, names: Sequence[bytes]) -> list[File | int]:
+        progress = None
+        if self._narrator is not None:
+            progress = _Progress(self._narrator, os.path.basename(root), len(names)).files
+        children = os.cpu_count() or 1
+        found: list[File | int] = [CHANGED] * len(names)
+        if len(names) >= _WORTH_CHILDREN and children > 1:
+            found = listing.in_children(root, names, children, progress)
+            progress = None
+        for at, name in enumerate(names):
+            if found[at] == CHANGED:
+                found[at] = _reading_twice(os.path.join(root, os.fsdecode(name)), None)
+            if progress and at % BATCH == BATCH - 1:
+                progress(BATCH)
+        return found
 
 
-# The canonical JSON of an entry, written out: a hundred thousand are too many for a general encoder.
+def _has_many(root: str) -> bool:
+    """Whether it is worth starting a program: looks no farther than is needed to tell."""
+    seen, folders = 0, [root]
+    while folders:
+        with contextlib.suppress(OSError), os.scandir(folders.pop()) as found:
+            for each in found:
+                seen += 1
+                if seen >= _WORTH_A_PROGRAM:
+                    return True
+                if each.is_dir(follow_symlinks=False):
+                    folders.append(each.path)
+    return False
 
 
-def _entry_of_file(name: str, its_digest: Digest, size: int, *, executable: bool) -> str:
-    mode = "100755" if executable else "100644"
-    return f'{{"digest":"{its_digest}","mode":"{mode}","path":{_quoted(name)},"size":{size}}}'
+def _tagged(its_digest: bytes) -> Digest:
+    return Digest(digest.TAG + its_digest.hex())
 
 
-def _entry_of_link(name: str, target: str) -> str:
-    return f'{{"mode":"120000","path":{_quoted(name)},"target":{_quoted(target)}}}'
+def _written(tree: Tree, root: str) -> Folder:
+    written = trees.write(tree, root)
+    return Folder(
+        digest=digest.of_bytes(written.text),
+        size=written.size,
+        count=len(written.contents),
+        manifest=written.text,
+        contents=tuple((its_digest, f"{root}/{name}") for its_digest, name in written.contents),
+        troubles=written.troubles,
+        links=tree.links(),
+    )
 
 
-def _entry_of_folder(name: str) -> str:
-    return f'{{"mode":"040000","path":{_quoted(name)}}}'
-
-
-def reading_twice(path: str) -> File | int:
+def _reading_twice(path: str, progress: Callable[[int], None] | None) -> File | int:
     """Read a file; once more if it changed meanwhile, and then no more."""
-    found = _read(path, None)
+    found = _read(path, progress)
     return _read(path, None) if found == CHANGED else found
 
 
@@ -245,43 +257,6 @@ def _read_large(path: str, progress: Callable[[int], None] | None) -> File | int
     if stamp_of(before) != stamp_of(after):
         return CHANGED
     return bytes.fromhex(digest.hex_of(its_digest)), stamp_of(after)
-
-
-# --- many files ---------------------------------------------------------------------------------------
-
-
-def _in_children(
-    root: str, names: Sequence[str], children: int, progress: _Progress | None
-) -> dict[str, File | int]:
-    """Small files, read by several processes; what those cannot answer is read here."""
-    from pathlib import Path
-
-    from mlrun.process import capture_all
-
-    each = -(-len(names) // children)
-    shares = [names[at : at + each] for at in range(0, len(names), each)]
-    found: dict[str, File | int] = {}
-    asked = capture_all(
-        [sys.executable, "-I", reading.__file__],
-        [b"".join(os.fsencode(name) + b"\0" for name in share) for share in shares],
-        variables={},
-        cwd=Path(root),
-        on_stderr=lambda dots: progress.files(BATCH * len(dots)) if progress else None,
-    )
-    for share, said in zip(shares, asked, strict=True):
-        for name, answer in zip(share, _answers(said, len(share)), strict=True):
-            found[name] = reading_twice(os.path.join(root, name)) if answer == CHANGED else answer
-    return found
-
-
-def _answers(said: Captured, count: int) -> list[File | int]:
-    """What a child answered; from one that fell, that all is still to be read."""
-    if said.exit_code != 0 or len(said.stdout) != ANSWER.size * count:
-        return [CHANGED] * count
-    return [
-        size if inode == -1 else (content, (inode, size, mtime, ctime, mode))
-        for content, inode, size, mtime, ctime, mode in ANSWER.iter_unpack(said.stdout)
-    ]
 
 
 class _Progress:
@@ -314,111 +289,22 @@ class _Progress:
         self._narrator.progress(text, min(1.0, self._done / self._total))
 
 
-# --- what lies in a folder ----------------------------------------------------------------------------
+class _Hearing:
+    """What the program says of its progress: how many files it will read, and a dot a batch."""
 
+    def __init__(self, narrator: Narrator, name: str) -> None:
+        self._narrator = narrator
+        self._name = name
+        self._said = b""
+        self._progress: _Progress | None = None
 
-class _Listing:
-    """Names, and five numbers for each (of folders only the mode: theirs change with what lies in them)."""
-
-    def __init__(self) -> None:
-        self.names: list[str] = []
-        self.stamps = array("q")
-        self.troubles: list[str] = []
-
-    @property
-    def is_large(self) -> bool:
-        return len(self.names) >= _WORTH_REMEMBERING[0] or sum(self.stamps[1::5]) >= _WORTH_REMEMBERING[1]
-
-    def equals(self, known: Remembered) -> bool:
-        return self.names == known.names and self.stamps == known.stamps
-
-    def files(self) -> list[tuple[str, Stamp]]:
-        stamps = self.stamps
-        return [
-            (name, (stamps[at], stamps[at + 1], stamps[at + 2], stamps[at + 3], stamps[at + 4]))
-            for at, name in zip(range(0, len(stamps), 5), self.names, strict=True)
-            if not stat.S_ISDIR(stamps[at + 4]) and not stat.S_ISLNK(stamps[at + 4])
-        ]
-
-    def leaves(self) -> list[tuple[str, int]]:
-        """All but the folders in which something lies, by name, with their modes."""
-        parents = {name.rpartition("/")[0] for name in self.names}
-        pairs = sorted(zip(self.names, self.stamps[4::5], strict=True))
-        return [(name, mode) for name, mode in pairs if not stat.S_ISDIR(mode) or name not in parents]
-
-    def links(self, root: str) -> tuple[tuple[str, str], ...]:
-        found = [name for name, mode in zip(self.names, self.stamps[4::5], strict=True) if stat.S_ISLNK(mode)]
-        return tuple((name, _target(os.path.join(root, name))) for name in sorted(found))
-
-    def remembered(self, files: dict[str, File | int], whole: Digest, size: int, count: int) -> Remembered:
-        """What to keep; the stamps of files are those of their reading."""
-        stamps, digests = array("q"), bytearray()
-        for at, name in enumerate(self.names):
-            found = files.get(name)
-            if isinstance(found, tuple):
-                digests += found[0]
-                stamps.extend(found[1])
-            else:
-                digests += bytes(32)
-                stamps.extend(self.stamps[at * 5 : at * 5 + 5])
-        return memory.Remembered(
-            digest=bytes.fromhex(digest.hex_of(whole)),
-            size=size,
-            files=count,
-            names=self.names,
-            stamps=stamps,
-            digests=bytes(digests),
-        )
-
-
-def _list(root: str) -> _Listing:
-    """Everything below a folder, with stamps. Links are told and not followed."""
-    listing = _Listing()
-    names, stamps, troubles = listing.names, listing.stamps, listing.troubles
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(os.path.join(root, folder)) as entries:
-                for entry in entries:
-                    try:
-                        status = entry.stat(follow_symlinks=False)
-                    except OSError as error:
-                        troubles.append(f"`{folder}{entry.name}`: {error.strerror}")
-                        continue
-                    name = folder + entry.name
-                    names.append(name)
-                    if stat.S_ISDIR(status.st_mode):
-                        stamps.extend((*_NO_STAMP, stat.S_IFDIR))
-                        folders.append(name + "/")
-                    else:
-                        stamps.extend(stamp_of(status))
-        except OSError as error:
-            troubles.append(f"`{folder or root}`: {error.strerror}")
-    return listing
-
-
-def _those(root: str, names: Sequence[str], statuses: Sequence[os.stat_result] | None) -> _Listing:
-    """Files of a folder, with stamps."""
-    listing = _Listing()
-    if statuses is not None:
-        listing.names += names
-        for status in statuses:
-            listing.stamps.extend(stamp_of(status))
-        return listing
-    for name in names:
-        try:
-            status = os.stat(f"{root}/{name}")
-        except OSError as error:
-            listing.troubles.append(f"`{name}`: {error.strerror}")
-            continue
-        listing.names.append(name)
-        listing.stamps.extend(stamp_of(status))
-    return listing
-
-
-def _target(link: str) -> str:
-    try:
-        return os.readlink(link)
-    except OSError:
-        return ""
+    def hear(self, said: bytes) -> None:
+        """Some more of it."""
+        if self._progress is not None:
+            self._progress.files(BATCH * len(said))
+            return
+        self._said += said
+        total, newline, dots = self._said.partition(b"\n")
+        if newline:
+            self._progress = _Progress(self._narrator, self._name, int(total))
+            self._progress.files(BATCH * len(dots))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from blake3 import blake3
 
+from mlrun.data.trees import CTIME, DIGEST, MTIME, STAMP, Tree
 from mlrun.files import remove_tree, write_atomic
 from mlrun.value import value
 
@@ -28,47 +29,32 @@ if TYPE_CHECKING:
 
 _PROVEN_AFTER = 2_000_000_000
 """Nanoseconds; the coarsest file systems in use (FAT) count in steps of two seconds."""
-_MAGIC = b"mlrun/stat/v1\n"
-_LENGTHS = struct.Struct("<32s5q")  # digest of the whole, its size and files; bytes of names, stamps, digests
-_STAMP = 5
-_DIGEST = 32
-_UNPROVEN = array("q", (-1,) * _STAMP)
+_MAGIC = b"mlrun/stat/v2\n"
+_LENGTHS = struct.Struct("<32s6q")  # digest of the whole, its size and files; bytes of the tree's four parts
+_UNPROVEN = -1
 
 
 @value
 class Remembered:
     """The content of a folder as it was: `digest` is that of the whole (its manifest, or the file's own).
 
-    `names` are relative, in the order in which they were listed; `stamps` has five numbers for each, -1 where
-    they prove nothing; `digests` 32 bytes for each, zeros for what is no file.
+    In the stamps of the `tree`, a ctime of -1 proves nothing.
     """
 
     digest: bytes
     size: int
     files: int
-    names: list[str]
-    stamps: array[int]
-    digests: bytes
-
-    def by_name(self) -> dict[str, tuple[array[int], bytes]]:
-        """Stamp and digest of each name."""
-        return {
-            name: (
-                self.stamps[at * _STAMP : (at + 1) * _STAMP],
-                self.digests[at * _DIGEST : (at + 1) * _DIGEST],
-            )
-            for at, name in enumerate(self.names)
-        }
+    tree: Tree
 
 
 def recall(cache: Cache, root: str) -> Remembered | None:
     """What is remembered of a path; None where there is nothing, or it is damaged."""
     try:
-        data = _file(cache, root).read_bytes()
+        data = memoryview(_file(cache, root).read_bytes())
     except OSError:
         return None
-    body, checksum = data[:-_DIGEST], data[-_DIGEST:]
-    if not body.startswith(_MAGIC) or blake3(body).digest() != checksum:
+    body, checksum = data[:-DIGEST], data[-DIGEST:]
+    if body[: len(_MAGIC)] != _MAGIC or blake3(body).digest() != checksum:
         return None
     at = len(_MAGIC)
     digest, size, files, *lengths = _LENGTHS.unpack_from(body, at)
@@ -79,25 +65,33 @@ def recall(cache: Cache, root: str) -> Remembered | None:
         at += length
     stamps = array("q")
     stamps.frombytes(parts[1])
-    names = os.fsdecode(parts[0]).split("\0")[:-1]
-    return Remembered(digest=digest, size=size, files=files, names=names, stamps=stamps, digests=parts[2])
+    tree = Tree(bytes(parts[0]), stamps, bytes(parts[2]), bytes(parts[3]))
+    return Remembered(digest=digest, size=size, files=files, tree=tree)
 
 
 def remember(cache: Cache, root: str, content: Remembered, *, read_at: int) -> None:
     """Keep it for the next time, where that can be done; `read_at` is when the reading began, ns."""
-    stamps = array("q", content.stamps)
-    proven = read_at - _PROVEN_AFTER
-    for at in range(0, len(stamps), _STAMP):
-        if max(stamps[at + 2], stamps[at + 3]) >= proven:
-            stamps[at : at + _STAMP] = _UNPROVEN
-    names = b"".join(os.fsencode(name) + b"\0" for name in content.names)
-    parts = (names, stamps.tobytes(), content.digests)
+    tree = content.tree
+    stamps = _proven(tree.stamps, read_at - _PROVEN_AFTER)
+    parts = (tree.names, stamps.tobytes(), tree.digests, tree.targets)
     lengths = [len(part) for part in parts]
     body = b"".join((_MAGIC, _LENGTHS.pack(content.digest, content.size, content.files, *lengths), *parts))
     with contextlib.suppress(OSError):
         file = _file(cache, root)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, body + blake3(body).digest())
+
+
+def _proven(stamps: array[int], before: int) -> array[int]:
+    """The stamps, without the ctime of those that are too young to prove anything."""
+    columns = stamps[MTIME::STAMP], stamps[CTIME::STAMP]
+    if max(max(column, default=0) for column in columns) < before:
+        return stamps
+    stamps = array("q", stamps)
+    for at, times in enumerate(zip(*columns, strict=True)):
+        if max(times) >= before:
+            stamps[at * STAMP + CTIME] = _UNPROVEN
+    return stamps
 
 
 def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
