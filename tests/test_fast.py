@@ -10,7 +10,7 @@ import typer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlrun.cli import execute, fast, run, typed
+from mlrun.cli import data, execute, fast, hashing, run, typed
 from mlrun.cli.options import REPEATED, SWITCHES, VALUES, RunOptions
 from mlrun.errors import UsageError
 from mlrun.value import fields
@@ -74,3 +74,27 @@ def test_what_the_fast_parser_reads_typer_reads_alike(arguments: list[str]) -> N
 )
 def test_what_is_not_plain_is_left_to_typer(arguments: list[str]) -> None:
     assert fast.parse(arguments) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "plain"),
+    [
+        (["hash", "a", "b c"], (["a", "b c"], False)),
+        (["hash", "--json", "a"], (["a"], True)),
+        (["hash"], None),
+        (["hash", "--json"], None),
+        (["hash", "a", "--help"], None),
+        (["hash", "--", "-a"], None),
+        (["status", "a"], None),
+        ([], None),
+    ],
+)
+def test_plain_words_of_data_hash_are_read_as_typer_reads_them(
+    arguments: list[str], plain: tuple[list[str], bool] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert hashing.plain(arguments) == plain
+    if plain is not None:
+        got: list[tuple[list[str], bool]] = []
+        monkeypatch.setattr(hashing, "hash_paths", lambda paths, *, as_json: got.append((paths, as_json)))
+        typed.invoke(data, "data", arguments)
+        assert got == [plain]

@@ -53,3 +53,12 @@ def test_a_warm_run_imports_neither_what_parses_help_nor_what_builds_nor_what_li
     modules_of(argv, **places)
     unwanted = HEAVY | {"sqlite3", "subprocess", "dataclasses", "inspect", "tempfile", "hashlib", "threading"}
     assert modules_of(argv, **places) & unwanted == set()
+
+
+def test_hashing_data_imports_no_parser_of_arguments(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text("x")
+    places = {"MLRUN_HOME": str(tmp_path / "home"), "MLRUN_CACHE": str(tmp_path / "cache")}
+    assert (
+        modules_of(["data", "hash", str(tmp_path), "--json"], **places) & (HEAVY | {"sqlite3", "yaml"})
+        == set()
+    )

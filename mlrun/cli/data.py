@@ -44,24 +44,9 @@ def hash_data(
       mlrun data hash data/train.csv data/images
       mlrun data hash data --json
     """
-    from mlrun import datasets
-    from mlrun.views import datasets as view
-    from mlrun.views.json import dumps
+    from mlrun.cli.hashing import hash_paths
 
-    directory, narrator = Path(context.caller().directory), context.narrator()
-    reader = _reader()
-    found = []
-    for path in paths:
-        each = datasets.describe(directory / Path(path).expanduser(), path, reader)
-        for finding in each.findings:
-            narrator.warn(finding)
-        found.append(each.artifact)
-        if not as_json:
-            narrator.close()
-            sys.stdout.write(view.digest_line(each.artifact) + "\n")
-    if as_json:
-        sys.stdout.write(dumps([view.artifact_json(artifact) for artifact in found]) + "\n")
-    return 0
+    return hash_paths(paths, as_json=as_json)
 
 
 @app.command("diff")
