@@ -80,7 +80,13 @@ class Bench:
         self.python = sys.executable
         self.mlrun = str(Path(sys.executable).with_name("mlrun"))
         self.variables = {
-            **{name: value for name, value in os.environ.items() if not name.startswith("MLRUN_")},  # noqa: TID251
+            **{
+                name: value
+                for name, value in os.environ.items()  # noqa: TID251
+                if not name.startswith(("MLRUN_", "PIP_"))
+            },
+            # uv reads no setting of pip's, and mlrun does: both are to ask the same index.
+            "PIP_CONFIG_FILE": os.devnull,
             "MLRUN_HOME": str(folder / "home"),
             "MLRUN_CACHE": str(folder / "cache"),
         }
