@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Home(Path(folder) / "home")
         home.prepare()
-        seconds = timed(lambda: make_index(home, arguments.runs))
+        seconds = timed(lambda: make_index(home, synthetic(arguments.runs)))
         size = home.index.stat().st_size / 1e6
         lines = [f"{arguments.runs:,} runs, indexed in {seconds:.0f} s, {size:.0f} MB", ""]
         lines += ["| question | mlrun, ms | SQL, ms | ratio | at most |", "|---|---|---|---|---|"]
@@ -63,11 +63,11 @@ def main() -> None:
         write(f"scale-{arguments.runs}", lines)
 
 
-def make_index(home: Home, runs: int) -> None:
+def make_index(home: Home, runs: Iterator[RunRecord]) -> None:
     with contextlib.closing(sqlite3.connect(home.index, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("PRAGMA synchronous = OFF")
-        fill(connection, synthetic(runs))
+        fill(connection, runs)
         connection.execute("PRAGMA journal_mode = WAL")
 
 

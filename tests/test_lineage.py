@@ -154,6 +154,23 @@ def test_a_diamond_is_walked_once_and_drawn_once(store: Store) -> None:
     assert sorted(names(both(store, "run-1").down)) == ["run-1", "run-2", "run-3", "run-4"]
 
 
+def test_of_a_content_all_makers_and_users_are_counted_however_many_are_shown(store: Store) -> None:
+    add(store, run(1, writes="a"))
+    add(store, run(2, writes="a"))
+    for number in range(3, 7):
+        add(store, run(number, "a", f"m{number}"))
+    its_digest = str(item("a").digest)
+    root = find(store, its_digest, directory=store.home.root, reader=Reader(), limit=1)
+    found = lineage(store, root, limit=1)
+    assert root.content is not None
+    assert (len(root.content.users), root.content.read_by, root.content.made_by) == (1, 4, 2)
+    lines = view.tree(found)
+    assert lines[1] == "made as a, as 1 earlier did, by"
+    assert "read by 4 runs" in lines
+    assert lines[-1] == "… and more runs; `-n 0` for all"
+    assert view.as_json(found)["root"]["read_by_runs"] == 4  # type: ignore[index]  a tree of objects
+
+
 def test_runs_that_write_what_they_read_and_circles_end(store: Store) -> None:
     for made in (
         run(1, "x y", "x y"),
@@ -285,3 +302,4 @@ def test_among_a_hundred_thousand_runs_a_lineage_costs_as_much_as_bare_queries(t
         some, every = (walks.content(connection, known, limit=limit) for limit in (1000, None))
         assert (len(some.users), some.more) == (1000, True)
         assert (len(every.users), every.more) == (100_000, False)
+        assert some.read_by == every.read_by == 100_000

@@ -48,10 +48,13 @@ def lineage_command(
     """
     if as_json + as_dot + as_mermaid > 1:
         raise UsageError("`--json`, `--dot` and `--mermaid` exclude each other")
+    import gc
+
     from mlrun.data import Reader
     from mlrun.lineage import find, lineage
     from mlrun.views import lineage as view
 
+    gc.disable()  # a hundred thousand runs are four hundred thousand values, and none of them goes before the end
     store = context.store()
     caller = context.caller()
     reader = Reader(context.places()[1], context.narrator())

@@ -9,11 +9,11 @@ files are in no lineage: they are alike everywhere.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlrun.model import Digest
 from mlrun.store.rows import raw
-from mlrun.value import positional_value, value
+from mlrun.value import value
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,9 +25,8 @@ LISTED = 1000
 """Makers and users of a content that are named where nobody says how many."""
 
 
-@value
-class Node:
-    """A run, as the index knows it."""
+class Node(NamedTuple):
+    """A run, as the index knows it. A tuple, since there may be a hundred thousand; so with those below."""
 
     id: str
     name: str
@@ -43,8 +42,7 @@ class Node:
     environment: str | None
 
 
-@value
-class Flow:
+class Flow(NamedTuple):
     """An input or output of a run; what `Artifact` says of it."""
 
     run: str
@@ -58,8 +56,7 @@ class Flow:
     declared: bool
 
 
-@positional_value
-class Link:
+class Link(NamedTuple):
     """From one run to another that is made from it.
 
     `kind` is `data`, or that of a parent: `nested`, `pipeline`, `reproduces`. For data, `digest` is that of
@@ -79,13 +76,15 @@ class Link:
 class Content:
     """Who wrote a content and who read it, the newest first; a folder's path counts for what lies in it.
 
-    `more` tells that there are more than were asked for.
+    `more` tells that there are more than were asked for; `made_by` and `read_by` are the numbers of all runs.
     """
 
     digest: Digest
     makers: tuple[Flow, ...] = ()
     users: tuple[Flow, ...] = ()
     more: bool = False
+    made_by: int = 0
+    read_by: int = 0
 
 
 @value
@@ -112,7 +111,29 @@ def content(connection: sqlite3.Connection, its_digest: str, *, limit: int | Non
         makers=sides[0][:limit],
         users=sides[1][:limit],
         more=limit is not None and max(map(len, sides)) > limit,
+        made_by=_count(connection, key, sides[0], output=True, limit=limit),
+        read_by=_count(connection, key, sides[1], output=False, limit=limit),
     )
+
+
+def _count(
+    connection: sqlite3.Connection,
+    key: bytes | None,
+    found: Sequence[Flow],
+    *,
+    output: bool,
+    limit: int | None,
+) -> int:
+    """How many runs there are on a side; those that were `found` may be some of them."""
+    if key is None or limit is None or len(found) <= limit:
+        return len({flow.run for flow in found})
+    sql = (
+        "SELECT count(*) FROM (SELECT run FROM artifacts WHERE digest = ?1 AND output = ?2 "
+        "UNION SELECT a.run FROM members m JOIN trees t ON t.tree = m.tree "
+        "JOIN artifacts a ON a.digest = t.digest AND a.output = ?2 WHERE m.digest = ?1)"
+    )
+    count: int = connection.execute(sql, (key, int(output))).fetchone()[0]
+    return count
 
 
 def up(connection: sqlite3.Connection, start: Iterable[str], *, depth: int | None, limit: int | None) -> Walk:
@@ -172,17 +193,9 @@ _FLOW = (
 
 
 def _flow(row: Sequence[Any]) -> Flow:
-    return Flow(
-        run=row[0],
-        output=bool(row[1]),
-        digest=Digest(f"blake3:{row[2].hex()}"),
-        path=row[3],
-        kind=row[4],
-        size=row[5],
-        files=row[6],
-        tree=bool(row[7]),
-        declared=bool(row[8]),
-    )
+    run, output, digest, path, kind, size, files, tree, declared = row
+    tagged = Digest(f"blake3:{digest.hex()}")
+    return Flow(run, output == 1, tagged, path, kind, size, files, tree == 1, declared == 1)
 
 
 def _of_content(
@@ -341,19 +354,12 @@ class _Walk:
         if self._limit is not None and len(self._runs) + len(new) > self._limit:
             self._more = True
             new = new[: self._limit - len(self._runs)]
-        found = {
-            seq: Node(
-                id=its_id, name=name, project=project, entry_point=entry_point, status=status,
-                started_at=started, ended_at=ended, commit=commit, dirty=bool(dirty), tree=tree,
-                python=python, environment=environment,
-            )
-            for seq, its_id, name, project, entry_point, status, started, ended, commit, dirty, tree, python,
-            environment in self._many(
-                "SELECT seq, id, name, project, entry_point, status, started_at, ended_at, commit_id, dirty, "
-                "tree, python, environment FROM runs WHERE seq IN ({})",
-                new,
-            )
-        }  # fmt: skip
+        rows = self._many(
+            "SELECT seq, id, name, project, entry_point, status, started_at, ended_at, commit_id, dirty, "
+            "tree, python, environment FROM runs WHERE seq IN ({})",
+            new,
+        )
+        found = {row[0]: Node(*row[1:9], row[9] == 1, *row[10:]) for row in rows}
         self._runs |= {number: found[number] for number in new if number in found}
         return [number for number in new if number in found]
 
@@ -361,8 +367,8 @@ class _Walk:
         ids = {number: node.id for number, node in self._runs.items()}
         columns = "run, output, digest, path, kind, size, files, tree, declared"
         sql = f"SELECT {columns} FROM artifacts WHERE run IN ({{}}) ORDER BY artifact"  # noqa: S608  ours
-        for run, *rest in self._many(sql, list(ids)):
-            yield _flow((ids[run], *rest))
+        for row in self._many(sql, list(ids)):
+            yield _flow((ids[row[0]], *row[1:]))
 
     def _told_links(self) -> Iterator[Link]:
         for (kind, earlier, later, key), (path, others) in self._links.items():

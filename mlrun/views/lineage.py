@@ -61,13 +61,12 @@ def _sides_of_content(found: Lineage) -> list[str]:
             lines.append("made by no recorded run")
         else:
             first = content.makers[0]
-            runs = len({flow.run for flow in content.makers})
-            others = f", as {'at least ' * content.more}{runs - 1} earlier did" if runs > 1 else ""
+            others = f", as {content.made_by - 1:,} earlier did" if content.made_by > 1 else ""
             lines.append(f"made as {visible(first.path)}{others}, by")
             lines += _drawn(_Up(found.up), (first.run,))
     if found.down is not None:
         users = tuple(dict.fromkeys(flow.run for flow in content.users))
-        count = f"{'at least ' * content.more}{words.plural(len(users), 'run')}"
+        count = f"{content.read_by:,} run{'s' * (content.read_by != 1)}"
         lines.append(f"read by {count}" if users else "read by no recorded run")
         lines += _drawn(_Down(found.down), users)
     return lines
@@ -226,6 +225,8 @@ def as_json(found: Lineage) -> dict[str, object]:
             "digest": content.digest if content else None,
             "made_by": [_flow_json(flow) for flow in content.makers] if content else None,
             "read_by": [_flow_json(flow) for flow in content.users] if content else None,
+            "made_by_runs": content.made_by if content else None,
+            "read_by_runs": content.read_by if content else None,
             "complete": content is None or not content.more,
         },
         **{
@@ -240,19 +241,19 @@ def _walk_json(walk: Walk) -> dict[str, object]:
     return {
         "runs": [
             {
-                **vars(node),
+                **node._asdict(),
                 "inputs": [_flow_json(flow) for flow in flows.get(node.id, ()) if not flow.output],
                 "outputs": [_flow_json(flow) for flow in flows.get(node.id, ()) if flow.output],
             }
             for node in walk.runs
         ],
-        "links": [vars(link) for link in walk.links],
+        "links": [link._asdict() for link in walk.links],
         "complete": not walk.more,
     }
 
 
 def _flow_json(flow: Flow) -> dict[str, object]:
-    return {name: it for name, it in vars(flow).items() if name != "output"}
+    return {name: it for name, it in flow._asdict().items() if name != "output"}
 
 
 # --- drawings -----------------------------------------------------------------------------------------

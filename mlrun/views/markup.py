@@ -8,6 +8,8 @@ import re
 
 def visible(text: str) -> str:
     """One line, in which control characters, line ends and marks of direction are written out."""
+    if text.isprintable():
+        return text
     return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in text)
 
 
