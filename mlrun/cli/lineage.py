@@ -54,7 +54,7 @@ def lineage_command(
     from mlrun.lineage import find, lineage
     from mlrun.views import lineage as view
 
-    gc.disable()  # a hundred thousand runs are four hundred thousand values, and none of them goes before the end
+    gc.disable()  # a hundred thousand runs are many values, none of which goes before the end
     store = context.store()
     caller = context.caller()
     reader = Reader(context.places()[1], context.narrator())

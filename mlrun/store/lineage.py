@@ -359,7 +359,7 @@ class _Walk:
             "tree, python, environment FROM runs WHERE seq IN ({})",
             new,
         )
-        found = {row[0]: Node(*row[1:9], row[9] == 1, *row[10:]) for row in rows}
+        found = {row[0]: Node._make((*row[1:9], row[9] == 1, *row[10:])) for row in rows}
         self._runs |= {number: found[number] for number in new if number in found}
         return [number for number in new if number in found]
 
