@@ -9,6 +9,8 @@ import time
 from array import array
 from typing import TYPE_CHECKING
 
+from blake3 import blake3
+
 from mlrun import digest
 from mlrun.data import listing, memory, native, reading, trees
 from mlrun.data.reading import BATCH, CHANGED, SPECIAL, stamp_of
@@ -235,7 +237,7 @@ def _reading_twice(path: str, progress: Callable[[int], None] | None) -> File | 
 
 
 def _read(path: str, progress: Callable[[int], None] | None) -> File | int:
-    found = reading.read_small(path)
+    found = reading.read_small(path, blake3())
     return _read_large(path, progress) if found is None else found
 
 

@@ -35,7 +35,10 @@ def walk(root: str) -> Tree:
         try:
             with os.scandir(os.path.join(top, folder)) as found:
                 for each in found:
-                    _look_at(each, folder, entries, folders)
+                    if each.is_dir(follow_symlinks=False):
+                        folders.append(folder + each.name + b"/")
+                    else:
+                        entries.append(_entry(folder + each.name, each))
         except OSError as error:
             stamp = _problem(error, stat.S_IFDIR if folder else 0)
             entries.append((folder[:-1], stamp, b""))
@@ -46,19 +49,12 @@ def walk(root: str) -> Tree:
     return trees.of_entries(entries)
 
 
-def _look_at(each: os.DirEntry[bytes], folder: bytes, entries: list[Entry], folders: list[bytes]) -> None:
-    name, target = folder + each.name, b""
+def _entry(name: bytes, found: os.DirEntry[bytes]) -> Entry:
     try:
-        status = each.stat(follow_symlinks=False)
-        if stat.S_ISLNK(status.st_mode):
-            target = os.readlink(each.path)
+        stamp = stamp_of(found.stat(follow_symlinks=False))
+        return name, stamp, os.readlink(found.path) if found.is_symlink() else b""
     except OSError as error:
-        entries.append((name, _problem(error), b""))
-        return
-    if stat.S_ISDIR(status.st_mode):
-        folders.append(name + b"/")
-    else:
-        entries.append((name, stamp_of(status), target))
+        return name, _problem(error), b""
 
 
 def those(root: str, names: Sequence[bytes]) -> Tree:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("tree.c", "lanes.h"))
 LARGE = -3
-"""The problem of a file that the program leaves to us."""
+"""The problem of a file (of more than 4 MiB) that the program leaves to us."""
 
 _COMPILERS = ("/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang", "/usr/local/bin/cc")
 _FLAGS = ("-std=gnu11", "-O3", "-w", "-pthread")
@@ -34,6 +34,7 @@ _SECONDS = 60.0
 _LENGTHS = struct.Struct("=4q")
 _ANSWER = struct.Struct("=8q32s")
 _LANES = (4, 8, 16)
+_MOST_THREADS = 32  # each may take 4 MiB
 _SIZES = (0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 3073, 4096, 31745, 1 << 20)
 
 
@@ -104,7 +105,8 @@ def _answer(said: bytes) -> Answer | None:
 
 
 def _processors() -> int:
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    return min(usable, _MOST_THREADS)
 
 
 # --- making it ----------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@
 #include <unistd.h>
 
 enum { CHANGED = -1, SPECIAL = -2, LARGE = -3 }; /* PROBLEMs; the large are left to our caller */
-enum { SMALL = 1 << 20 };                        /* bytes up to which a file is read in one piece */
+enum { SMALL = 4 << 20 };                        /* bytes up to which a file is read in one piece */
 enum { AT_ONCE = 64, ENOUGH = 1 << 17 };         /* files, and bytes, that are hashed together: they stay in L2 */
 enum { BATCH = 500 };
 enum { INODE, SIZE, MTIME, CTIME, MODE, STAMP };

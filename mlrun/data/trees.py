@@ -104,9 +104,7 @@ class Tree:
 
 def of_entries(entries: list[Entry]) -> Tree:
     """A tree without digests."""
-    stamps = array("q")
-    for _, stamp, _ in entries:
-        stamps.extend(stamp)
+    stamps = array("q", [number for _, stamp, _ in entries for number in stamp])
     return Tree(
         names=b"".join(name + b"\0" for name, _, _ in entries),
         stamps=stamps,
