@@ -559,6 +559,7 @@ class RunRecord:
     `python-only`, `walk` (outputs only), `off`; None where nothing was run yet. `cache_key` is the digest of
     all that was known to decide the result, of a run that others may be spared by, or that was spared.
     `steps` are those of a pipeline, each with a record of its own; their states are final when it has ended.
+    `options` are those that it was run with, so that it can be resumed.
     """
 
     id: str
@@ -594,6 +595,7 @@ class RunRecord:
     determinism: Determinism | None = None
     cache_key: Digest | None = None
     steps: tuple[StepFacts, ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
 
 
 @value

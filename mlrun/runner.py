@@ -184,6 +184,19 @@ def spared(prepared: Prepared, stage: Stage, site: caching.Site) -> RunRecord | 
     return _added(found, site.store.add, site) if found else None
 
 
+def look(prepared: Prepared, stage: Stage, site: caching.Site) -> caching.Hit | caching.Miss:
+    """What `spared` would find: nothing is put back or recorded. Raises StoreError, SourceError."""
+    record = recording.open_record(prepared, name="now", caller=stage.caller, store=site.store)
+    ready = _at_hand(record, prepared, site.store, stage)
+    if ready is None:
+        return caching.Miss(why="its environment or its inputs are not there yet")
+    case = _case(*ready, prepared)
+    why_none = caching.why_none(case)
+    if why_none is not None:
+        return caching.Miss(why=why_none)
+    return caching.look(case, caching.key_of(case, site), site)
+
+
 def run_again(
     past: Past,
     request: RunRequest,

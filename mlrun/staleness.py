@@ -141,7 +141,7 @@ class _Looking:
         )
         newest = None
         for record in records:
-            if "reproduces" in dict(record.parents):
+            if "reproduces" in dict(record.parents) or record.steps:
                 continue
             newest = newest or record
             if record.source is not None and _is_from(record, self.found.snapshot):

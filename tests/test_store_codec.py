@@ -129,6 +129,7 @@ FULL = RunRecord(
         StepFacts(name="prepare", run="1" * 32, state="cached"),
         StepFacts(name="train", run="2" * 32, needs=("prepare",), state="finished", duration_s=1.5),
     ),
+    options=(("jobs", "2"), ("as-of", "2026-11-20")),
 )
 
 

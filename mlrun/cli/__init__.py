@@ -17,6 +17,8 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "exec": ("mlrun.cli.exec", "Run", "run a command in the environment of a project or a past run"),
     "shell": ("mlrun.cli.shell", "Run", "open a shell in such an environment"),
     "reproduce": ("mlrun.cli.reproduce", "Run", "repeat a past run, and say whether the same comes out"),
+    "resume": ("mlrun.cli.resume", "Run", "go on with a pipeline that failed or was broken off"),
+    "dag": ("mlrun.cli.dag", "Project", "draw which entry points need which, and how each stands"),
     "check": ("mlrun.cli.check", "Project", "lint a project file without running it"),
     "lock": ("mlrun.cli.lock", "Project", "write a project's whole environment down beside it"),
     "init": ("mlrun.cli.init", "Project", "write an MLproject from what lies in a directory"),

@@ -13,6 +13,7 @@ from mlrun.cli import COMMANDS
 from mlrun.errors import MlrunError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
     from types import FrameType
 
 CANNOT = 125  # `mlrun run` could not do its part, as in `docker run`
@@ -36,11 +37,16 @@ class Interrupted(KeyboardInterrupt):
 
 def guarded(name: str, arguments: list[str]) -> int:
     """Run a command; whatever goes wrong becomes one clear message."""
+    return attended(lambda: _invoke(name, arguments), name, arguments)
+
+
+def attended(work: Callable[[], int], name: str = "run", arguments: Sequence[str] = ()) -> int:
+    """Do some work as the command of that name."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _interrupt)
     try:
-        code = _invoke(name, arguments)
+        code = work()
         sys.stdout.flush()
     except MlrunError as error:
         complain(error, as_json="--json" in arguments)

@@ -102,6 +102,9 @@ class Console:
         if self._terminal and not self._quiet:
             self._write(styled("─" * min(60, _width()), "dim", colour=self._colour))
 
+    def pause(self) -> None:
+        self._end_progress()
+
     def close(self) -> None:
         """Leave the terminal as it was."""
         self._end_progress()

@@ -28,15 +28,56 @@ def execute(options: RunOptions) -> int:
     try:
         taken = runner.take(request, stage)
         if options.dry_run:
-            from mlrun.cli.plan import show_plan
-
-            show_plan(*runner.plan(taken, stage), as_json=options.as_json)
-            return 0
-        record = runner.run(taken, stage)
+            return _dry_run(taken, stage, as_json=options.as_json)
+        record = _run(taken, stage, options)
     finally:
         stage.teller.close()
     _conclude(record, options, stage.teller)
     return record.exit_code if record.exit_code is not None else 0
+
+
+def _run(taken: runner.Taken, stage: runner.Stage, options: RunOptions) -> RunRecord:
+    """Run what was taken, with the steps that it needs, if any."""
+    jobs = _jobs(options.jobs) or 1
+    if not taken.may_have_steps:
+        return runner.run(taken, stage)
+    from mlrun import orchestration
+
+    wishes = orchestration.Wishes(jobs=jobs, keep_going=options.keep_going)
+    return orchestration.run(taken, stage, wishes) or runner.run(taken, stage)
+
+
+def resume(name: str, options: RunOptions) -> int:
+    """Go on with a pipeline, and return its exit code."""
+    from mlrun import orchestration
+    from mlrun.orchestration import resuming
+
+    jobs = _jobs(options.jobs)
+    store = context.store()  # runs whose process has gone count as lost
+    record = resuming.whole_of(store.load(store.find(name)), store)
+    stage = _stage(options)
+    try:
+        request = resuming.request_of(record, pairs(options.param, "-P"))
+        stage.teller.fact("resuming", f"{record.name}  {record.id[:12]}  {record.status}")
+        taken = runner.take(request, stage)
+        wishes = resuming.wishes_of(record, jobs=jobs, keep_going=options.keep_going)
+        done = orchestration.run(taken, stage, wishes) or runner.run(taken, stage)
+    finally:
+        stage.teller.close()
+    _conclude(done, options, stage.teller)
+    return done.exit_code or 0
+
+
+def _dry_run(taken: runner.Taken, stage: runner.Stage, *, as_json: bool) -> int:
+    if taken.may_have_steps:
+        from mlrun.cli.standing import show_steps
+
+        if show_steps(taken, stage, as_json=as_json):
+            return 0
+    from mlrun.cli.plan import show_plan
+
+    show_plan(*runner.plan(taken, stage), as_json=as_json)
+    return 0
 
 
 def _stage(options: RunOptions) -> runner.Stage:
@@ -105,6 +146,15 @@ def request_of(options: RunOptions, directory: str) -> RunRequest:
     if options.params_file is not None:
         request = replace(request, file_parameters=_file_parameters(options.params_file, directory))
     return request
+
+
+def _jobs(text: str | None) -> int | None:
+    """Steps at once: one, where nothing is said, for a step may use all cores, all memory, the only GPU."""
+    if text is None:
+        return None
+    if not text.isdecimal() or not int(text):
+        raise UsageError(f"`--jobs {text}`: expected how many steps at once", hint="for example `-j 4`")
+    return int(text)
 
 
 def _observe(options: RunOptions) -> str | None:

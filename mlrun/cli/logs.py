@@ -60,6 +60,8 @@ def _why_none(record: RunRecord) -> str:
     original = dict(record.parents).get("cached_from")
     if original:
         return f"it was not run: `mlrun logs {original[:12]}` shows the run in its place"
+    if record.steps:
+        return f"each of its steps has one: `mlrun logs {record.name}/{record.steps[-1].name}`"
     if record.error:
         return f"it ended before its program ran: {record.error.message}"
     return "it has printed nothing yet"

@@ -31,6 +31,8 @@ class RunOptions:
     no_observe: bool = False
     cache: bool = False
     no_cache: bool = False
+    jobs: str | None = None
+    keep_going: bool = False
     dry_run: bool = False
     as_json: bool = False
     quiet: bool = False
@@ -51,6 +53,8 @@ VALUES = {
     "--backend": "backend",
     "--as-of": "as_of",
     "--observe": "observe",
+    "-j": "jobs",
+    "--jobs": "jobs",
 }
 """Options that take one value, and the field it goes to."""
 
@@ -73,6 +77,7 @@ SWITCHES = {
     "--no-observe": "no_observe",
     "--cache": "cache",
     "--no-cache": "no_cache",
+    "--keep-going": "keep_going",
     "--dry-run": "dry_run",
     "--json": "as_json",
     "-q": "quiet",

@@ -116,6 +116,18 @@ def run_command(  # one argument an option: typer reads them from here
         ),
     ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run, whatever has been run before.")] = False,
+    jobs: Annotated[
+        Text,
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="N",
+            help="How many of the steps that it needs at once (1: each may use the whole machine).",
+        ),
+    ] = None,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="After a failed step, run those that do not depend on it.")
+    ] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Print the plan (snapshot, command, environment) and do nothing."),
@@ -130,7 +142,8 @@ def run_command(  # one argument an option: typer reads them from here
     """Run a project, and record what it was and what came of it.
 
     TARGET is read like MLflow's: its MLproject names the environment and the entry points. The program's own
-    output passes through; the record is kept in the store.
+    output passes through; the record is kept in the store. What an entry point needs (`needs`, and others
+    whose outputs it reads) is run before it, unless nothing that matters to it has changed.
 
     \b
     Examples:
@@ -141,6 +154,7 @@ def run_command(  # one argument an option: typer reads them from here
       mlrun run git@host:team/wine.git#models -v v1.2 --name baseline
       mlrun run https://github.com/team/old-study --as-of 2019-06-01
       mlrun run . --env-manager docker -A gpus=all
+      mlrun run . -e evaluate -j 4 -P train.alpha=0.1
       mlrun run . --json > record.json
     """
     from mlrun.cli.execute import execute
@@ -169,6 +183,8 @@ def run_command(  # one argument an option: typer reads them from here
             no_observe=no_observe,
             cache=cache,
             no_cache=no_cache,
+            jobs=jobs,
+            keep_going=keep_going,
             dry_run=dry_run,
             as_json=as_json,
             quiet=quiet,

@@ -57,6 +57,9 @@ def runs_command(
     cached: Annotated[
         bool, typer.Option("--cached", help="Only runs that were spared by an earlier one.")
     ] = False,
+    steps: Annotated[
+        bool, typer.Option("--steps", help="The steps of pipelines too; with conditions they always count.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON array.")] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV with every parameter and metric.")] = False,
 ) -> int:
@@ -86,6 +89,7 @@ def runs_command(
             since=since,
             sort=sort,
             limit=limit or None,
+            steps=steps or as_json or as_csv or bool(where or status or cached),
         )
     )
     rows = tuple(_with_latest(store, row) if row.status == "running" else row for row in rows)

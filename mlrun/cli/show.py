@@ -60,6 +60,10 @@ def show_command(
     if as_json:
         sys.stdout.write(dumps(record))
         return 0
+    if record.steps:
+        from mlrun.pipelines.present import as_of_now
+
+        record = as_of_now(record, store)
     colour = has_colour(sys.stdout, context.caller().variables)
     title = styled(printable(record.name), "bold", colour=colour)
     status = styled(record.status, status_style(record.status), colour=colour)

@@ -46,6 +46,25 @@ def plan(project: Project, request: RunRequest, *, files: Locator, is_there: Cal
     return Plan(entry_point=request.entry_point, steps=tuple(graph.step(name, made) for name in names))
 
 
+def everything(
+    project: Project, request: RunRequest, *, files: Locator
+) -> tuple[tuple[str, tuple[Link, ...], Step | MlrunError], ...]:
+    """All entry points in order, each with its links, and ready to run, or why it is not.
+
+    Raises ProjectError where they cannot be put in order.
+    """
+    graph = Graph(project, request, files)
+    names = list(dict.fromkeys(it for each in graph.entry_points for it in graph.order(each)))
+    made = _Made(files, graph, names)
+    found: list[tuple[str, tuple[Link, ...], Step | MlrunError]] = []
+    for name in names:
+        try:
+            found.append((name, graph.links(name), graph.step(name, made)))
+        except MlrunError as error:
+            found.append((name, graph.links(name), error))
+    return tuple(found)
+
+
 def problems(project: Project, *, files: Locator, is_there: Callable[[str], bool]) -> Iterator[Finding]:
     """What keeps entry points from being put in order, each thing once; defaults stand for parameters."""
     seen: set[str] = set()

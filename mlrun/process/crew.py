@@ -1,8 +1,8 @@
 """Several processes of ours at once, each looking after a program of the user's, their output told apart.
 
-Why processes and not threads: what runs a program (`process.run`) waits in one loop for its output, its alarms
-and our signals, changes the working directory and the mask of files for a moment, and listens to what the
-program reports. All that belongs to a main thread. So each step gets one, in a process that does for it just
+Why processes and not threads: what runs a program (`process.run`) waits in one loop for its output, its
+alarms and our signals, changes the working directory and the mask of files for a moment, and listens to what
+the program reports. All that belongs to a main thread. So each step gets one, in a process that does for it just
 what a run of its own would do: it passes signals on, keeps the log, ends what is left behind, and writes the
 record. Forked ones would do, were it not for threads (of hashing) that no child inherits.
 
@@ -32,6 +32,7 @@ PATIENCE = 15.0
 """Seconds that workers have to end their programs once we no longer want them."""
 
 _CHUNK = 1 << 16
+_TICK = 0.5  # seconds
 _HELD_AT_MOST = 1 << 20  # bytes that wait for our reader before no more is read
 _LONGEST_LINE = 1 << 16
 
@@ -92,8 +93,19 @@ class Crew:
         streams = [_Lines(out, label, self._sinks[1]), _Lines(err, label, self._sinks[2])]
         self._workers[name] = _Worker(pid=pid, sender=sender, order=order, streams=streams)
 
-    def wait(self) -> list[str]:
-        """The names of the workers that have ended since; waits for one if there is none yet."""
+    @property
+    def count(self) -> int:
+        """How many are at work."""
+        return len(self._workers)
+
+    def wait(self, tick: Callable[[], None]) -> list[str]:
+        """The names of the workers that have ended since; waits for one if there is none yet.
+
+        `tick` is called now and then meanwhile.
+        """
+        while not self._ended and self._workers and self.interrupted_by is None:
+            tick()
+            self._turn(_TICK)
         while not self._ended and self._workers:
             self._turn(None)
         ended, self._ended = self._ended, []

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mlrun.errors import ProcessError
 
@@ -48,6 +48,7 @@ def spawn(
             actions.append((os.POSIX_SPAWN_OPEN, number, given, os.O_RDWR, 0))
         elif given != number:
             actions.append((os.POSIX_SPAWN_DUP2, given, number))
+    grouped: dict[str, Any] = {"setpgroup": 0} if group else {}
     with inside(cwd), masked(umask), refusals_told(argv[0]):
         return os.posix_spawn(
             find_program(argv[0], variables),
@@ -56,7 +57,7 @@ def spawn(
             file_actions=actions,
             setsid=session,
             setsigdef=IGNORED_BY_PYTHON,
-            **({"setpgroup": 0} if group else {}),
+            **grouped,
         )
 
 

@@ -168,6 +168,7 @@ def to_json(record: RunRecord) -> Json:
         "observed": record.observed,
         "cache_key": record.cache_key,
         **({"steps": [_step_to_json(step) for step in record.steps]} if record.steps else {}),
+        **({"options": dict(record.options)} if record.options else {}),
         "warnings": list(record.warnings),
         "mlrun_version": record.mlrun_version,
     }
@@ -497,6 +498,7 @@ def _record(fields: _Fields) -> RunRecord:
         cache_key=fields.maybe_digest("cache_key"),
         determinism=_determinism(fields.part("determinism")),
         steps=tuple(_step(part) for part in fields.each("steps")),
+        options=fields.pairs("options"),
     )
 
 

@@ -42,8 +42,10 @@ def find(connection: sqlite3.Connection, name: str, *, project: str | None) -> s
     raise _unknown(connection, name, project)
 
 
-_OF_ITS_OWN = "NOT EXISTS (SELECT 1 FROM parents WHERE parents.run = runs.seq AND parents.kind = 'nested')"
-"""What a program opened within its run is not what its user started last."""
+_OF_ITS_OWN = (
+    "NOT EXISTS (SELECT 1 FROM parents p WHERE p.run = runs.seq AND p.kind IN ('nested', 'pipeline'))"
+)
+"""What a program opened within its run, or a pipeline has for steps, is not what its user started last."""
 
 _Match = tuple[str, str, str]
 """Id, name, time of start."""

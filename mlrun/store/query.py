@@ -34,12 +34,16 @@ _HINTS = 1000  # names known for "did you mean"
 _NULLABLE = frozenset({"ended_at", "duration_s", "exit_code", "user", "commit_id", "branch", "python"})
 
 
+_NO_STEP = "NOT EXISTS (SELECT 1 FROM parents p WHERE p.run = r.seq AND p.kind = 'pipeline')"
+
+
 @value
 class Query:
     """What a list should show.
 
     `since` is a time as in `--where` (`2h`, `today`, `2026-11-20`); `sort` a field, downwards with `-`
-    before it. Runs that lack the field come last in either direction. No `limit` means all.
+    before it. Runs that lack the field come last in either direction. No `limit` means all. Without `steps`,
+    what another run started is left out.
     """
 
     where: str | None = None
@@ -49,6 +53,7 @@ class Query:
     sort: str = "-started"
     limit: int | None = None
     offset: int = 0
+    steps: bool = True
 
 
 def select(
@@ -104,6 +109,8 @@ def _clauses(query: Query, names: _Names, now: float) -> list[Clause]:
     if query.statuses:
         marks = ", ".join("?" * len(query.statuses))
         clauses.append(Clause(f"r.status IN ({marks})", tuple(map(_status, query.statuses))))
+    if not query.steps:
+        clauses.append(Clause(_NO_STEP, columns=False))
     if query.project is not None:
         clauses.append(Clause("r.project = ?", (clean(query.project),)))
     if query.since is not None:

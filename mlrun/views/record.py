@@ -40,6 +40,10 @@ def _details(record: RunRecord) -> Lines:
         lines += _listed("command", record.command.text.rstrip("\n").split("\n"))
     if record.environment:
         lines += _listed("environment", environment(record.environment))
+    if record.steps:
+        from mlrun.views import pipeline
+
+        lines += _listed("steps", pipeline.of_record(record))
     lines += _listed("determinism", determinism(record.determinism), empty=None)
     lines += _listed("outputs", [artifact(item) for item in record.outputs], empty=None)
     if record.tags:

@@ -54,7 +54,7 @@ def cached_line(original: RunRecord, *, now: float) -> str:
 def summary(record: RunRecord) -> list[tuple[str, str]]:
     """Labels and texts, in the order to print them."""
     lines: list[tuple[str, str]] = []
-    if record.status != "cached":  # that was said, with the run that stands in
+    if record.status != "cached" or record.steps:  # else that was said, with the run that stands in
         lines.append((record.status, _ending(record)))
     if record.metrics:
         shown = [f"{metric.name} {words.number(metric.last)}" for metric in record.metrics[:_SHOWN]]
@@ -69,11 +69,19 @@ def summary(record: RunRecord) -> list[tuple[str, str]]:
 
 def _ending(record: RunRecord) -> str:
     parts = [f"in {words.duration(record.duration_s or 0.0)}"]
+    if record.steps:
+        parts.append(_counted([step.state for step in record.steps]))
     if record.exit_code:
         parts.append(f"exit code {record.exit_code}")
     if record.error:
         parts.append(record.error.message)
     return ", ".join(parts)
+
+
+def _counted(states: list[str]) -> str:
+    """Of a pipeline: `5 steps: 3 cached, 2 finished`."""
+    counts = [f"{states.count(state)} {state}" for state in dict.fromkeys(sorted(states))]
+    return f"{words.plural(len(states), 'step')}: {', '.join(counts)}"
 
 
 def _some(texts: list[str], count: int) -> str:
@@ -95,4 +103,4 @@ def _next(record: RunRecord) -> str:
             if record.outputs and record.source and record.source.kind == "git"
             else f"mlrun show {short}"
         )
-    return f"mlrun logs {short}"
+    return f"mlrun resume {short}" if record.steps else f"mlrun logs {short}"
