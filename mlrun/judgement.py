@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Literal
 
 from mlrun import sameness
@@ -239,5 +240,6 @@ class _Contents:
 
     def _read(self, its_digest: Digest) -> bytes | None:
         with self._objects.open(its_digest) as file:
-            data = file.read(LARGEST + 1)
-        return data if len(data) <= LARGEST else None
+            if file.seek(0, os.SEEK_END) > LARGEST:
+                return None
+        return self._objects.read_bytes(its_digest)

@@ -327,12 +327,13 @@ def close_record(
     """
     outputs, stale, output_findings = _outputs(prepared, record.status, before=before, store=store)
     written = tuple(output for output in outputs if output.path not in stale)
-    measured, metric_findings = _metrics(prepared, store.home.run(record.id), written)
+    paths = store.home.run(record.id)
+    measured, metric_findings = _metrics(prepared, paths, written)
     notes = (*_notes_on(outcome), *_notes_on_checkout(prepared, kept, caller))
     findings = (*output_findings, *metric_findings, *notes)
-    return with_warnings(
-        replace(record, outputs=(*outputs, *record.outputs), metrics=measured), findings
-    ), findings
+    log = digest.of_file(paths.log) if paths.log.exists() else None
+    record = replace(record, outputs=(*outputs, *record.outputs), metrics=measured, log=log)
+    return with_warnings(record, findings), findings
 
 
 def break_off(record: RunRecord, error: BaseException) -> RunRecord:

@@ -18,7 +18,7 @@ from mlrun import data, difference, files, host, judgement, runner, scene, sourc
 from mlrun.errors import MlrunError, ParameterError, UsageError
 from mlrun.model import Caller, Finding, RunRequest, Tolerance
 from mlrun.recording import Past
-from mlrun.store import Store
+from mlrun.store import Store, codec
 from mlrun.store.names import new_id
 from mlrun.value import draft, field, replace, value
 
@@ -133,7 +133,7 @@ def _run(ready: _Ready, original: RunRecord, wanted: Wanted, stage: Stage) -> Ru
     caller = Caller(directory=str(ready.snapshot.directory), variables=variables)
     return runner.run_again(
         past,
-        _request(ready, original, wanted),
+        _request(ready, original, wanted, stage),
         ready.snapshot,
         replace(stage, caller=caller),
         run_id=ready.run_id,
@@ -142,7 +142,12 @@ def _run(ready: _Ready, original: RunRecord, wanted: Wanted, stage: Stage) -> Ru
 
 
 def _causes(original: RunRecord, record: RunRecord, store: Store, stage: Stage) -> tuple[Cause, ...]:
-    found = difference.difference(original, record, store=store, cache=stage.cache, caller=stage.caller)
+    """What went in otherwise. A parameter that the program logged came out of it, as a metric does."""
+    went_in = [
+        replace(each, parameters=tuple(it for it in each.parameters if it.origin != "logged"))
+        for each in (original, record)
+    ]
+    found = difference.difference(*went_in, store=store, cache=stage.cache, caller=stage.caller)
     same_command = _without_place(original, stage) == _without_place(record, stage)
     return tuple(cause for cause in found.causes if cause.kind != "command" or not same_command)
 
@@ -182,7 +187,16 @@ def _changed(wanted: Wanted, original: RunRecord) -> tuple[str, ...]:
     return tuple(name for name, text in wanted.parameters if not was[name].secret and was[name].value != text)
 
 
-def _request(ready: _Ready, original: RunRecord, wanted: Wanted) -> RunRequest:
+def _as_given(parameter: BoundParameter, text: str, ready: _Ready, stage: Stage) -> str:
+    """A path that the source does not hold is one from where the caller stands."""
+    assert ready.snapshot is not None
+    here = os.path.join(stage.caller.directory, text)
+    if parameter.kind != "path" or (ready.snapshot.directory / text).exists() or not os.path.exists(here):
+        return text
+    return os.path.abspath(here)
+
+
+def _request(ready: _Ready, original: RunRecord, wanted: Wanted, stage: Stage) -> RunRequest:
     """The request of the original, with paths as they are now."""
     given = dict(wanted.parameters)
     by_hand: list[tuple[str, str]] = []
@@ -191,7 +205,7 @@ def _request(ready: _Ready, original: RunRecord, wanted: Wanted) -> RunRequest:
         if parameter.origin == "logged":
             continue
         if parameter.name in given:
-            by_hand.append((parameter.name, given[parameter.name]))
+            by_hand.append((parameter.name, _as_given(parameter, given[parameter.name], ready, stage)))
             continue
         text = ready.paths.get(parameter.name)
         if text is None and parameter.origin == "default":
@@ -243,7 +257,7 @@ def _prepared(
     aside = stage.cache.checkouts / f"{run_id}.inputs"
     try:
         ready.reasons += _of_the_record(original, wanted)
-        ready.notes += _nested(original)
+        ready.notes += [*_edited(store, original), *_nested(original)]
         desk = scene.Desk(caller=stage.caller, home=stage.home, cache=stage.cache, teller=stage.teller)
         with _told(ready):
             ready.snapshot = scene.restore_source(original, desk, run_id=run_id)
@@ -306,6 +320,18 @@ def _of_the_record(original: RunRecord, wanted: Wanted) -> list[Finding]:
     if not wanted.allow_overwrite:
         reasons += _would_overwrite(original)
     return reasons
+
+
+def _edited(store: Store, original: RunRecord) -> list[Finding]:
+    """What is repeated is what the record says, be it true or not."""
+    try:
+        unedited = codec.is_unedited(store.home.run(original.id).record.read_bytes())
+    except (OSError, ValueError):
+        return []
+    message = "its record was changed since mlrun wrote it, and is taken as it is now"
+    return (
+        [] if unedited in (True, None) else [Finding(level="warning", code="record-edited", message=message)]
+    )
 
 
 def _nested(original: RunRecord) -> list[Finding]:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mlrun.scene import Desk, Scene, Wanted
 
 State = Literal["current", "stale", "unknown"]
+_BUILT = "docker_env: build of "
 _LOOKED_AT = 50  # runs of that name among which one from the same place is preferred
 _KINDS = ("data", "code", "parameters", "packages", "python", "variables", "image", "command")
 _ENVIRONMENT = ("packages", "python", "image")
@@ -188,7 +189,8 @@ class _Looking:
     ) -> tuple[RunRecord, tuple[Cause, ...]]:
         """The record that a run would have now, as far as it goes in; the rest is the last one's."""
         now = recording.open_record(prepared, name="now", caller=self.desk.caller, store=self.desk.store)
-        declared = dict(prepared.spec.variables)
+        declared = {name for name, text in now.env_vars if text is not None}
+        declared |= {name for name, _ in prepared.spec.variables}
         kept = {name: text for name, text in last.env_vars if text is None or name in declared}
         variables = tuple((kept | {name: text for name, text in now.env_vars if name in declared}).items())
         reader = data.Reader(self.desk.cache, self.desk.teller)
@@ -273,9 +275,14 @@ class _Entered:
         changed = [item.name for item in compared.section("project").different if _names_packages(item.name)]
         if changed or plan.summary != facts.asked:
             what = f"{', '.join(changed)} changed" if changed else f"{facts.asked} → {plan.summary}"
-            return (_environment_cause(f"{what}, so it would be resolved anew"),), ()
-        if plan.kind == "docker":
-            return (), ("environment: its image is no longer here, and would be made or pulled anew",)
+            how = "its image would be built" if facts.asked.startswith(_BUILT) else "it would be resolved"
+            return (_environment_cause(f"{what}, so {how} anew"),), ()
+        if facts.asked.startswith(_BUILT):
+            return (), (
+                "environment: its image would be built anew, as a file that goes into it has changed",
+            )
+        if facts.asked.startswith("docker_env"):
+            return (), ("environment: its image is no longer here, and would be pulled anew",)
         return (), ("environment: it is no longer built, and would be resolved anew",)
 
 

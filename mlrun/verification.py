@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+from mlrun import digest
 from mlrun.errors import MlrunError, StoreError
 from mlrun.store import codec
 from mlrun.value import value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from mlrun.model import Digest, Narrator, RunRecord
     from mlrun.store import Store
@@ -23,25 +25,26 @@ State = Literal["intact", "damaged", "unknown"]
 _SOURCE = "the run's source cannot be put together any more, so it cannot be repeated"
 _LOCK = "its environment can only be resolved anew, not built again as it was"
 _OUTPUT = "this output cannot be had from the store any more"
+_LOG = "what the program printed is not known any more as it was"
 _INPUT = "this input can only be had from where it was, if it is still there"
 
 
 @value
 class Trouble:
-    """What is wrong, or cannot be told (`no-digest`, `not-kept`).
+    """What is wrong, or cannot be told (`no-digest`, `not-kept`, `newer`).
 
     `lost` says what that costs.
     """
 
     what: str
-    state: Literal["missing", "damaged", "edited", "unreadable", "no-digest", "not-kept"]
+    state: Literal["missing", "damaged", "edited", "unreadable", "no-digest", "not-kept", "newer"]
     lost: str | None = None
     digest: str | None = None
 
     @property
     def is_damage(self) -> bool:
         """Whether something is not as it was."""
-        return self.state not in ("no-digest", "not-kept")
+        return self.state not in ("no-digest", "not-kept", "newer")
 
 
 @value
@@ -80,6 +83,9 @@ def _verified(run_id: str, store: Store, objects: _Objects) -> Verification:
         record = codec.decode(data, file=str(path))
         unedited = codec.is_unedited(data)
     except (OSError, StoreError, ValueError) as error:
+        if isinstance(error, StoreError) and error.code == "newer-record":
+            newer = Trouble(what=f"the record: {error.message}; upgrade mlrun to look into it", state="newer")
+            return Verification(run_id=run_id, name=None, troubles=(newer,))
         reason = error.strerror if isinstance(error, OSError) else str(error)
         lost = "all that was known of the run but its log"
         return Verification(
@@ -102,6 +108,9 @@ def _verified(run_id: str, store: Store, objects: _Objects) -> Verification:
         count, trouble = objects.look(what, its_digest, tree=tree, lost=lost)
         checked += count
         troubles += trouble
+    if record.log is not None:
+        checked += 1
+        troubles += _log(store.home.run(run_id).log, record.log)
     if record.status != "running":
         troubles += _not_kept(record)
     return Verification(run_id=run_id, name=record.name, troubles=tuple(troubles), checked=checked)
@@ -130,6 +139,17 @@ def _not_kept(record: RunRecord) -> list[Trouble]:
         for output in record.outputs
         if output.declared and not output.stored
     ]
+
+
+def _log(path: Path, its_digest: Digest) -> list[Trouble]:
+    """What the program printed; a run that goes on, or was lost, bears no digest of it."""
+    try:
+        state: Literal["missing", "damaged"] = "damaged"
+        if digest.of_file(path) == its_digest:
+            return []
+    except OSError:
+        state = "missing"
+    return [Trouble(what="the log", state=state, lost=_LOG, digest=its_digest)]
 
 
 class _Objects:

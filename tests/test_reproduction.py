@@ -45,6 +45,19 @@ with open("model.bin", "wb") as file:
 if sys.argv[3] == "fails":
     sys.exit(3)
 """
+LOGS_A_SEED = """
+import json, os, random, urllib.request
+seed = random.SystemRandom().randrange(10**12)
+json.dump({"rmse": seed}, open("metrics.json", "w"))
+open("model.bin", "w").write(str(seed))
+body = json.dumps({"run_id": os.environ["MLRUN_RUN_ID"], "key": "seed", "value": str(seed)}).encode()
+address = os.environ["MLFLOW_TRACKING_URI"] + "/api/2.0/mlflow/runs/log-parameter"
+request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+token = os.environ.get("MLFLOW_TRACKING_TOKEN")
+if token:
+    request.add_header("Authorization", "Bearer " + token)
+urllib.request.urlopen(request)
+"""
 
 
 def git(folder: Path, *words: str) -> str:
@@ -169,10 +182,45 @@ def test_another_parameter_is_the_cause_and_the_rest_is_kept(shell: Shell) -> No
 
 
 @pytest.mark.slow
+def test_a_path_given_anew_is_looked_for_where_the_caller_is(shell: Shell, project: Path) -> None:
+    run(shell)
+    (project / "data/other.csv").write_text("quality\n5\n")
+    (project / ".gitignore").write_text("data/other.csv\n")
+    found = reproduce(shell, "-P", "table=data/other.csv", code=1)
+    assert [cause["kind"] for cause in found["repetitions"][0]["causes"]] == ["data", "parameters"]
+
+
+@pytest.mark.slow
+def test_a_seed_that_the_program_makes_up_and_logs_is_no_cause(
+    shell: Shell, project: Path, tmp_path: Path
+) -> None:
+    make_wheel(tmp_path / "wheels", "mlflow", "2.0.0")  # whose name is enough to be given a server
+    (project / "MLproject").write_text(PROJECT.replace("requirements: []", "requirements: [mlflow]"))
+    (project / "train.py").write_text(LOGS_A_SEED)
+    with serving(Index(tmp_path / "wheels")) as index:
+        shell.variables |= {"UV_INDEX_URL": index.url, "UV_DEFAULT_INDEX": index.url}
+        shell.record(".")
+    assert reproduce(shell, code=1)["repetitions"][0]["causes"] == []
+    text = shell.mlrun("reproduce", "latest~1", "-q").stdout
+    assert "the program itself is not deterministic" in text
+    assert "it logged another `seed`: " in text
+
+
+@pytest.mark.slow
+def test_a_record_that_was_edited_is_taken_and_said(shell: Shell) -> None:
+    path = shell.home.run(run(shell, "-P", "how=plain")["id"]).record
+    path.write_text(path.read_text().replace('"value": "plain"', '"value": "fails"'))
+    found = reproduce(shell, code=1)
+    assert [note["code"] for note in found["notes"]] == ["record-edited"]
+
+
+@pytest.mark.slow
 def test_a_failure_that_is_repeated_is_the_same(shell: Shell) -> None:
     done = shell.mlrun("run", ".", "--env-manager", "system", "-q", "-P", "how=fails")
     assert done.returncode == 3
-    assert reproduce(shell, code=0)["verdict"] == "identical"
+    found = reproduce(shell, code=0)
+    assert found["verdict"] == "identical"
+    assert "repeated (exit code 3), " in found["summary"]
 
 
 # --- sabotage: what is restored, and what is refused --------------------------------------------------

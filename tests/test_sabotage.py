@@ -45,9 +45,11 @@ entry_points:
 PROGRAM = """
 import csv, json, os, sys
 import helper
+sys.path.append("data")
+import own
 total = sum(float(row["quality"]) for row in csv.DictReader(open(sys.argv[2])))
 total = helper.scaled(total * float(sys.argv[1])) * float(os.environ["SCALE"])
-total += sum(open("data/blob.bin", "rb").read())
+total += sum(open("data/blob.bin", "rb").read()) + own.OFFSET
 json.dump({"rmse": total}, open("metrics.json", "w"))
 open("model.bin", "w").write(f"{total} {sys.version_info[:3]}")
 """
@@ -61,7 +63,7 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A project in git. Git knows none of its data, and nobody declares one of the two files."""
+    """A project in git. Git knows none of its data, of which the table alone is declared."""
     folder = tmp_path / "project"
     (folder / "data").mkdir(parents=True)
     (folder / "MLproject").write_text(PROJECT)
@@ -70,6 +72,7 @@ def project(tmp_path: Path) -> Path:
     rows = (f"{row},{row % 7}\n" for row in range(ROWS))
     (folder / "data/table.csv").write_text("id,quality\n" + "".join(rows))
     (folder / "data/blob.bin").write_bytes(bytes(range(256)) * 4)
+    (folder / "data/own.py").write_text("OFFSET = 1\n")
     (folder / ".gitignore").write_text("metrics.json\nmodel.bin\ndata\n__pycache__\n")
     git(folder, "init", "--quiet")
     git(folder, "add", ".")
@@ -152,6 +155,10 @@ def commit_line(project: Path) -> None:
     git(project, "commit", "--quiet", "--all", "--message", "Four is better")
 
 
+def change_ignored(project: Path) -> None:
+    (project / "data/own.py").write_text("OFFSET = 2\n")
+
+
 def change_default(project: Path) -> None:
     _replace(project / "MLproject", "default: 0.5", "default: 0.6")
 
@@ -183,6 +190,9 @@ SABOTAGE = {
     ),
     "one line of code": Sabotage(do=change_line, kind="code", name="helper.py"),
     "one line of code, committed": Sabotage(do=commit_line, kind="code", name="helper.py"),
+    "one line of code that git does not know": Sabotage(
+        do=change_ignored, kind="data", name="data/own.py", refused="data-changed"
+    ),
     "one parameter's default": Sabotage(do=change_default, kind="parameters", name="alpha"),
     "one declared variable": Sabotage(do=set_variable, kind="variables", name="SCALE"),
 }
@@ -233,6 +243,25 @@ def test_of_two_at_once_both_are_named(one: str, other: str, shell: Shell, proje
     both = [(SABOTAGE[each].kind, SABOTAGE[each].name) for each in (one, other)]
     assert stale(shell) == both
     assert blamed(shell, original, run(shell, *SYSTEM)) == both
+
+
+@pytest.mark.slow
+def test_of_a_submodules_code(shell: Shell, project: Path, tmp_path: Path) -> None:
+    library = tmp_path / "library"
+    library.mkdir()
+    (library / "part.py").write_text("X = 1\n")
+    for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "one")):
+        git(library, *words)
+    git(project, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "library")
+    (project / "train.py").write_text(PROGRAM.replace("import own", "import own, library.part"))
+    git(project, "commit", "--quiet", "--all", "--message", "a submodule")
+    original = run(shell, *SYSTEM)
+    is_current(shell)
+    (project / "library/part.py").write_text("X = 22\n")
+    assert stale(shell) == [("data", "library/part.py")]
+    after = run(shell, *SYSTEM)
+    assert blamed(shell, original, after) == [("data", "library/part.py")]
+    is_refused(shell, after, "library", "submodule-dirty")
 
 
 def test_of_nothing(shell: Shell, project: Path) -> None:

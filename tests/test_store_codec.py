@@ -122,6 +122,7 @@ FULL = RunRecord(
     parents=(("pipeline", "0" * 32),),
     warnings=("`gone.csv` has no digest",),
     observed="shim",
+    log=DIGEST,
     determinism=Determinism(
         variables=(("PYTHONHASHSEED", "0"), ("TZ", "UTC")), found=(("MKL_CBWR", "AVX2"),), umask=0o022
     ),
@@ -320,6 +321,7 @@ records = st.builds(
     warnings=some(texts),
     observed=maybe_texts,
     cache_key=st.none() | digests,
+    log=st.none() | digests,
 )
 
 

@@ -48,22 +48,22 @@ def object_of(shell: Shell, digest: str) -> Path:
 def test_intact_damaged_and_missing(shell: Shell) -> None:
     record = shell.record(".", "--env-manager", "system")
     found = verify(shell, code=0)
-    assert (found["state"], found["runs"][0]["checked"]) == (
-        "intact",
-        5,
-    )  # MLproject, model, plots and two in it
+    # MLproject, model, plots and two in it, the log
+    assert (found["state"], found["runs"][0]["checked"]) == ("intact", 6)
     model, plots = (output["digest"] for output in record["outputs"])
     manifest = json.loads(object_of(shell, plots).read_bytes())
     inside = object_of(shell, manifest["entries"][1]["digest"])
     inside.chmod(0o644)
     inside.write_text("c\n")
     object_of(shell, model).unlink()
+    shell.home.run(record["id"]).log.write_text("cut off")
     object_of(shell, record["source"]["untracked"][0]["digest"]).unlink()
     found = verify(shell, code=1)
     assert troubles(found) == [
         ("the untracked file `MLproject`", "missing"),
         ("output `model.bin`", "missing"),
         ("output `plots`: `b.txt`", "damaged"),
+        ("the log", "damaged"),
     ]
     assert "cannot be repeated" in found["runs"][0]["troubles"][0]["lost"]
     assert "model.bin` is missing" in shell.mlrun("verify").stdout
@@ -81,6 +81,9 @@ def test_a_record_edited_by_hand_is_noticed_however_it_is_laid_out(shell: Shell)
     del content["digest"]
     path.write_text(json.dumps(content))
     assert [state for _, state in troubles(verify(shell, code=2))] == ["no-digest"]
+    path.write_text(json.dumps(content).replace("mlrun/record/v1", "mlrun/record/v9"))
+    found = verify(shell, record["id"], code=2)
+    assert [state for _, state in troubles(found)] == ["newer"]
     path.write_text("{")
     assert [state for _, state in troubles(verify(shell, record["id"], code=1))] == ["unreadable"]
 

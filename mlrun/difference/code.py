@@ -13,7 +13,7 @@ from mlrun.errors import MlrunError
 from mlrun.value import value
 
 if TYPE_CHECKING:
-    from mlrun.model import Artifact, RunRecord, SourceFacts, StoredFile
+    from mlrun.model import RunRecord, SourceFacts, StoredFile
     from mlrun.source.between import FileChange, Trees
 
 _SETTINGS = re.compile(
@@ -200,22 +200,12 @@ def _unkept(ours: SourceFacts, theirs: SourceFacts) -> list[FileChange]:
 
 
 def _not_code(before: RunRecord, after: RunRecord) -> frozenset[str]:
-    """Paths in the tree that are told as data or outputs; observed reads of code stay code."""
+    """Paths in the tree that are told as data or outputs; code that a program was seen to read stays code."""
     return frozenset(
         in_tree(record, artifact)
         for record in (before, after)
         for artifact in (*record.inputs, *record.outputs)
         if artifact.declared or not artifact.path.lower().endswith(_CODE)
-    )
-
-
-def is_code(record: RunRecord, artifact: Artifact) -> bool:
-    """Whether an input is told with the code: read by the program, and a source file of the project."""
-    return (
-        not artifact.declared
-        and not artifact.path.startswith("/")
-        and artifact.path.lower().endswith(_CODE)
-        and record.source is not None
     )
 
 

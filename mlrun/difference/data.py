@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlrun.contents import of_files, of_trees
-from mlrun.difference.code import is_code
 from mlrun.difference.items import pair, seen_by
 from mlrun.difference.values import Item
 from mlrun.views import words
@@ -60,8 +59,7 @@ def same_content(before: RunRecord, after: RunRecord) -> frozenset[str]:
 
 def _pairs(before: RunRecord, after: RunRecord) -> list[tuple[Artifact | None, Artifact | None]]:
     """Inputs that stand for each other: the very same, else of one parameter, of one path, of one content."""
-    ours = [item for item in before.inputs if not is_code(before, item)]
-    theirs = [item for item in after.inputs if not is_code(after, item)]
+    ours, theirs = list(before.inputs), list(after.inputs)
     found: list[tuple[Artifact | None, Artifact | None]] = []
     keys: tuple[Callable[[Artifact], object], ...] = (
         lambda item: (item.path, item.digest, item.parameter),

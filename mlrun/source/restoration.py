@@ -166,7 +166,8 @@ class _Restoration:
     def _from_url(self, commit: str, reasons: list[str]) -> Revision:
         url = self.facts.url
         if url is None:
-            why = f"{self.facts.directory} no longer has it"
+            there = os.path.isdir(self.facts.directory)
+            why = f"{self.facts.directory} {'no longer has it' if there else 'is gone'}"
             raise self._gone(commit, why, details=tuple(dict.fromkeys(reasons)))
         try:
             target = parse_target(url, commit, directory="/")

@@ -75,9 +75,12 @@ class Objects:
             return open(self._path(its_digest), "rb")
 
     def read_bytes(self, its_digest: Digest) -> bytes:
-        """All the bytes at once; see `open`."""
+        """All the bytes at once, checked. Raises StoreError: `no-such-object`, `damaged-object`."""
         with self.open(its_digest) as file:
-            return file.read()
+            data = file.read()
+        if digests.of_bytes(data) != its_digest:
+            raise _damaged(its_digest)
+        return data
 
     def verify(self, its_digest: Digest) -> bool:
         """Whether the kept bytes are still those that the digest says; see `open`."""
@@ -153,11 +156,7 @@ class Objects:
             with self._found(its_digest), told(f"write {destination}"):
                 copy_file(self._path(its_digest), scratch)
                 if digests.of_file(scratch) != its_digest:
-                    raise StoreError(
-                        f"object {its_digest} is damaged",
-                        hint="restore it from a backup",
-                        code="damaged-object",
-                    )
+                    raise _damaged(its_digest)
                 scratch.chmod((0o777 if executable else 0o666) & ~_umask())
                 os.replace(scratch, destination)
         finally:
@@ -207,6 +206,12 @@ def _changed(path: Path, how: str) -> StoreError:
         f"{path} {how} while it was being stored",
         hint="run again once nothing writes to it",
         code="changed-file",
+    )
+
+
+def _damaged(its_digest: Digest) -> StoreError:
+    return StoreError(
+        f"object {its_digest} is damaged", hint="restore it from a backup", code="damaged-object"
     )
 
 

@@ -8,12 +8,13 @@ from mlrun.views import words
 
 if TYPE_CHECKING:
     from mlrun.judgement import Item
-    from mlrun.model import Finding
+    from mlrun.model import Finding, RunRecord
     from mlrun.reproduction import Repetition, Reproduction
 
 Lines = list[tuple[str, str]]
 
 _SHOWN = 12
+_LOGGED_SHOWN = 3
 _WORDS = {
     "identical": "identical",
     "equal": "equal",
@@ -36,6 +37,8 @@ def verdict(found: Reproduction) -> str:
         text += f" with another {', '.join(found.changed)}"
     else:
         text += " repeated"
+    if found.original.exit_code:
+        text += f" (exit code {found.original.exit_code})"
     if found.verdict == "identical":
         return f"{text}, {_counted(items)} the same to the last bit"
     if found.verdict == "equal":
@@ -111,11 +114,23 @@ def _explained(found: Reproduction) -> Lines:
         return [("because", text)]
     lines = [
         ("because", "all that went in was the same: the program itself is not deterministic"),
+        *(("", text) for text in _logged_otherwise(found.original, unlike[0].record)),
         ("", "hint: seed its random numbers; times of day, threads and network answers differ too"),
     ]
     if len(found.repetitions) == 1:
         lines.append(("", "hint: `--runs 3` measures how much it differs from itself"))
     return lines
+
+
+def _logged_otherwise(before: RunRecord, after: RunRecord) -> list[str]:
+    """A seed that a program makes up is often among the parameters that it logs."""
+    ours, theirs = (
+        {it.name: it.value for it in each.parameters if it.origin == "logged"} for each in (before, after)
+    )
+    unlike = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    return [
+        f"it logged another `{name}`: {ours[name]}, then {theirs[name]}" for name in unlike[:_LOGGED_SHOWN]
+    ]
 
 
 def as_json(found: Reproduction) -> dict[str, object]:
