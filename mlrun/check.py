@@ -15,7 +15,6 @@ from mlrun.errors import MlrunError, ParameterError, ProjectError, UsageError
 from mlrun.model import Finding, Parameter, Place, RunRequest
 from mlrun.resolve import resolve
 from mlrun.value import value
-from mlrun.yamlfile import closest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +59,12 @@ def check(path: Path) -> Report:
         return Report(file=findings[0].place.file if findings[0].place else None, findings=findings)
     if project.file is None:
         return Report(file=None, findings=(*findings, _no_project_file(directory)))
-    found = [*findings, *_environment(project, directory), *_needs(project), *_choice_of_main(project)]
+    found = [
+        *findings,
+        *_environment(project, directory),
+        *_steps(project, directory),
+        *_choice_of_main(project),
+    ]
     for entry_point in project.entry_points:
         found += _entry_point(entry_point, project, directory)
     return Report(
@@ -173,41 +177,14 @@ def _missing_requirements(asked: Asked, directory: Path) -> Iterator[Finding]:
         )
 
 
-def _needs(project: Project) -> Iterator[Finding]:
-    """Needs that nobody declares, and circles."""
-    known = {it.name: it.needs for it in project.entry_points} | {name: () for name, _ in project.broken}
-    for entry_point in project.entry_points:
-        for name in entry_point.needs:
-            if name not in known:
-                near = closest(name, known)
-                yield Finding(
-                    level="error",
-                    code="unknown-need",
-                    message=f"entry point `{entry_point.name}` needs `{name}`, which is not declared",
-                    place=entry_point.place,
-                    hint=f"did you mean `{near}`?" if near else None,
-                )
-        circle = _circle(entry_point.name, known)
-        if circle and min(circle) == entry_point.name:  # each circle once
-            yield Finding(
-                level="error",
-                code="circular-needs",
-                message=f"entry points need each other: {' → '.join(f'`{it}`' for it in circle)}",
-                place=entry_point.place,
-            )
+def _steps(project: Project, directory: Path) -> Iterator[Finding]:
+    """Whether entry points can be put in order, by what they need and by the files that they exchange."""
+    if not any(it.needs or it.outputs for it in project.entry_points):
+        return
+    from mlrun.pipelines import graph, paths
 
-
-def _circle(start: str, needs: dict[str, tuple[str, ...]]) -> list[str] | None:
-    """The shortest way from an entry point back to itself."""
-    ways = [[start, name] for name in needs[start]]
-    seen: set[str] = set()
-    for way in ways:
-        if way[-1] == start:
-            return way
-        if way[-1] not in seen:
-            seen.add(way[-1])
-            ways += [[*way, name] for name in needs.get(way[-1], ())]
-    return None
+    there = paths.looking_in(directory)
+    yield from graph.problems(project, files=_Anything(os.path.abspath(directory)), is_there=there)
 
 
 def _choice_of_main(project: Project) -> Iterator[Finding]:
@@ -259,8 +236,7 @@ def _trial(entry_point: EntryPoint, project: Project, directory: Path) -> Iterat
     except ProjectError as error:
         yield _from_error(error, entry_point.place)
     else:
-        # What a release cannot do yet is no fault of the project.
-        yield from (it for it in spec.findings if it.place and it.code != "not-acted-on")
+        yield from (it for it in spec.findings if it.place)
 
 
 class _Anything:

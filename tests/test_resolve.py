@@ -135,18 +135,6 @@ def test_an_entry_point_that_cannot_run_says_why() -> None:
     )
 
 
-def test_keys_that_do_nothing_yet_are_said() -> None:
-    main = EntryPoint(name="main", command="true", needs=("get data", "prepare"), cache=True)
-    assert [
-        (it.message, it.hint) for it in entry("main", project=Project(entry_points=(main,))).findings
-    ] == [
-        (
-            "`needs` of entry point `main` is not acted on yet",
-            "run what it needs first: `mlrun run . -e 'get data' && mlrun run . -e prepare`",
-        ),
-    ]
-
-
 def test_a_script_takes_any_parameter_without_a_warning() -> None:
     spec = resolve(
         Project(),

@@ -67,7 +67,7 @@ def everything(
 
 def problems(project: Project, *, files: Locator, is_there: Callable[[str], bool]) -> Iterator[Finding]:
     """What keeps entry points from being put in order, each thing once; defaults stand for parameters."""
-    seen: set[str] = set()
+    seen = {error.message for _, error in project.broken}
     for entry_point in project.entry_points:
         graph = Graph(project, RunRequest(target=".", entry_point=entry_point.name), files)
         for finding in graph.problems(entry_point.name, is_there):
@@ -227,9 +227,8 @@ class Graph:
         return done
 
     def _circle(self, way: list[str]) -> ProjectError:
-        """`way` leads from an entry point back to itself; it is told from the first that is declared."""
-        names = list(self.entry_points)
-        first = way.index(min(way, key=names.index))
+        """`way` leads from an entry point back to itself; it is told alike wherever it was entered."""
+        first = way.index(min(way))
         way = [*way[first:-1], *way[: first + 1]] if first else way
         shown = f"`{way[0]}`"
         for name, need in pairwise(way):

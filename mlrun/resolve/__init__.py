@@ -54,7 +54,6 @@ def resolve(project: Project, request: RunRequest, *, files: Locator) -> RunSpec
         findings=(
             *findings,
             *(_outside(spec) for spec in outputs if _leaves(spec.path)),
-            *_not_acted_on(entry_point),
         ),
         observe=_first(request.observe, _first(entry_point.observe, project.observe, "auto"), "auto"),
         deterministic=_first(entry_point.deterministic, project.deterministic, True),
@@ -232,24 +231,6 @@ def _outside(spec: DataSpec) -> Finding:
         code="output-outside",
         message=f"output `{printable(spec.path)}` is outside the project",
         place=spec.place,
-    )
-
-
-def _not_acted_on(entry_point: EntryPoint) -> tuple[Finding, ...]:
-    """Keys that are understood and do nothing yet: better said than found out."""
-    notes = []
-    if entry_point.needs:
-        first = " && ".join(f"mlrun run . -e {bare(name)}" for name in entry_point.needs)
-        notes.append(("needs", f"run what it needs first: `{first}`"))
-    return tuple(
-        Finding(
-            level="warning",
-            code="not-acted-on",
-            message=f"`{key}` of entry point `{entry_point.name}` is not acted on yet",
-            hint=hint,
-            place=entry_point.place,
-        )
-        for key, hint in notes
     )
 
 
