@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _ID = re.compile(r"[0-9a-f]{32}")
 _OWN_STORES = re.compile(r"(.*/)?(mlruns(/.*)?|mlflow\.db)")
 _LOOPBACK = "127.0.0.1"
+_STORE_TAG = "mlflow.tracking_uri"
 _DEFAULT_EXPERIMENT = "Default"
 
 
@@ -106,20 +107,14 @@ def with_reported(
     """
     elsewhere = variables.get("MLFLOW_TRACKING_URI")
     if elsewhere and mlflow.wanted(environment, {}):
-        link = ("mlflow.tracking_uri", source.without_credentials(elsewhere))
+        link = (_STORE_TAG, source.without_credentials(elsewhere))
         return replace(record, tags=(*record.tags, link)), ()
     paths = store.home.run(record.id)
     if not paths.mlflow.is_dir():
         return record, ()
     reported = mlflow.collect(paths.mlflow)
     keeper = _Keeper(store)
-    if reported.main is not None:
-        record = _joined(record, reported.main, reported, keeper)
-        _keep_series(reported.main, paths)
-    for run in reported.others:
-        if _ID.fullmatch(run.id):
-            with store.create(_child(record, run, reported, keeper)):
-                _keep_series(run, store.home.run(run.id))
+    record = _taken_over(record, reported, store, keeper)
     if not keeper.findings:  # else it is all that there is of some file
         remove_tree(paths.mlflow / "artifacts", trash=store.home.trash)
     return record, tuple(keeper.findings)
@@ -132,8 +127,75 @@ def with_files(
 
     `written` are the files that it was seen to write; where nobody looked, its declared outputs are searched.
     """
+    written = tuple(written)
+    record, from_store = _with_own_store(record, store, written, directory)
     record, findings = _with_curves(record, store, written, directory)
-    return record, (*findings, *_logged_elsewhere(record))
+    return record, (*from_store, *findings, *_logged_elsewhere(record))
+
+
+def _with_own_store(
+    record: RunRecord, store: Store, written: tuple[str, ...], directory: Path
+) -> tuple[RunRecord, tuple[Finding, ...]]:
+    """With the new runs that the program logged into MLflow's files itself; these are read, and left alone.
+
+    What MLflow keeps in such a folder besides artifacts is no output of its own then.
+    """
+    if not any(path.endswith("/meta.yaml") for path in written) or _is_linked(record):
+        return record, ()
+    from mlrun.tracking.mlflow import filestore
+
+    roots = filestore.roots(written)
+    if not roots:
+        return record, ()
+    scratch = store.home.run(record.id).root / "file-store"
+    keeper = _Keeper(store)
+    try:
+        reported = filestore.collect(written, scratch, since=record.started_at)
+        if reported.main is None:
+            return record, ()
+        if record.metrics or any(each.origin == "logged" for each in record.parameters):
+            others = (reported.main, *reported.others)  # the run itself has logged elsewhere
+            reported = replace(reported, main=None, others=others)
+        record = replace(
+            record,
+            inputs=tuple(each for each in record.inputs if not _is_bookkeeping(each, roots, directory)),
+            outputs=tuple(each for each in record.outputs if not _lies_in(each, roots, directory)),
+            tags=(*record.tags, *((_STORE_TAG, str(root)) for root in roots[:1])),
+        )
+        record = _taken_over(record, reported, store, keeper)
+    except OSError as error:
+        note = f"what the program logged into `{roots[0]}` is not in this record: {error.strerror}"
+        return record, (Finding(level="warning", code="logged-elsewhere", message=note),)
+    finally:
+        remove_tree(scratch, trash=store.home.trash)
+    return record, tuple(keeper.findings)
+
+
+def _is_linked(record: RunRecord) -> bool:
+    """Whether the user has named a store, or server, for what is logged: then it is theirs."""
+    return any(name == _STORE_TAG for name, _ in record.tags)
+
+
+def _lies_in(artifact: Artifact, roots: tuple[Path, ...], directory: Path) -> bool:
+    path = Path(os.path.normpath(directory / artifact.path))
+    return not artifact.declared and any(root == path or root in path.parents for root in roots)
+
+
+def _is_bookkeeping(artifact: Artifact, roots: tuple[Path, ...], directory: Path) -> bool:
+    """Models and files of earlier runs are data; what MLflow notes beside them is not."""
+    return _lies_in(artifact, roots, directory) and "/artifacts/" not in artifact.path
+
+
+def _taken_over(record: RunRecord, reported: Reported, store: Store, keeper: _Keeper) -> RunRecord:
+    """The record with its own MLflow run, if there is one; the others get records of their own."""
+    if reported.main is not None:
+        record = _joined(record, reported.main, reported, keeper)
+        _keep_series(reported.main, store.home.run(record.id))
+    for run in reported.others:
+        if _ID.fullmatch(run.id) and not store.home.run(run.id).root.exists():
+            with store.create(_child(record, run, reported, keeper)):
+                _keep_series(run, store.home.run(run.id))
+    return record
 
 
 def _with_curves(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from pathlib import Path
 
@@ -126,12 +127,96 @@ def test_a_server_that_the_code_names_and_nobody_runs_is_answered_for(shell: She
     assert shell.show()["metrics"]["loss"]["count"] == 3
 
 
+OWN_STORE = """
+import os, sys, time
+
+def put(path, text):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "w") as file:
+        file.write(text)
+
+def run(run_id, name, status, tags, began):
+    folder = "mlruns/1/" + run_id
+    put(folder + "/meta.yaml", "run_id: %s\\nrun_name: %s\\nstatus: %d\\nstart_time: %d\\nend_time: %d\\n"
+        "lifecycle_stage: active\\n" % (run_id, name, status, began, began + 500))
+    for key, text in {**tags, "team": "red"}.items():
+        put(folder + "/tags/" + key, text)
+    return folder
+
+now = int(time.time() * 1000)
+put("mlruns/1/meta.yaml", "experiment_id: '1'\\nname: wine\\n")
+put("mlruns/0/meta.yaml", "experiment_id: '0'\\nname: Default\\n")
+main = run("ab" * 16, "outer", 3, {}, now)
+put(main + "/params/deep/alpha", "0.5")
+put(main + "/params/bad\\nname", "x")
+put(main + "/metrics/loss", "%d 1.0 0\\n%d 0.25 2\\nnonsense\\n%d nan 1\\n" % (now, now, now))
+put(main + "/artifacts/model/MLmodel", "flavors: {}\\n")
+put(main + "/artifacts/notes.txt", "hello")
+os.symlink("/etc/hostname", main + "/params/link")
+child = run("cd" * 16, "inner", 4, {"mlflow.parentRunId": "ab" * 16}, now + 1)
+put(child + "/metrics/loss", "%d 9.0 0\\n" % now)
+run("ef" * 16, "of last year", 3, {}, now - 10**9)
+put("mlruns/1/" + "77" * 16 + "/meta.yaml", "[" * 200)
+"""
+
+
+def test_runs_in_a_store_of_the_programs_own_are_read_back(shell: Shell) -> None:
+    (shell.cwd / "train.py").write_text(OWN_STORE)
+    (shell.cwd / "MLproject").write_text("entry_points: {main: {command: python3 train.py}}\n")
+    record = shell.record(".", "--env-manager", "system")
+    assert record["tags"] == {
+        "mlflow.tracking_uri": str(shell.cwd / "mlruns"),
+        "experiment": "wine",
+        "team": "red",
+    }
+    assert {name: each["value"] for name, each in record["parameters"].items()} == {"deep/alpha": "0.5"}
+    loss = record["metrics"]["loss"]
+    assert (loss["last"], loss["step"], loss["count"]) == (0.25, 2, 3)
+    assert [(output["path"], output["kind"]) for output in record["outputs"]] == [
+        ("model", "model"),
+        ("notes.txt", "artifact"),
+    ]
+    assert (record["inputs"], record["warnings"]) == ([], [])
+    inner = shell.show("inner")
+    assert (inner["id"], inner["status"]) == ("cd" * 16, "failed")
+    assert inner["parents"] == {"nested": record["id"]}
+    assert len(json.loads(shell.mlrun("runs", "--json").stdout)) == 2
+    assert (shell.cwd / "mlruns" / "1" / ("ab" * 16) / "metrics" / "loss").read_text().count("\n") == 4
+    shutil.rmtree(shell.cwd / "mlruns")
+    again = shell.record(".", "--env-manager", "system", "--no-observe")
+    assert (again["metrics"], again["tags"]) == ({}, {})
+
+
 @pytest.mark.slow
-def test_a_store_of_its_own_is_pointed_out(shell: Shell) -> None:
+@pytest.mark.parametrize(
+    "client", ["mlflow-skinny==1.30.0", "mlflow-skinny==2.22.0", "mlflow-skinny==3.17.2"]
+)
+def test_what_real_clients_log_into_files_of_their_own_is_read_back(client: str, shell: Shell) -> None:
     script = (shell.cwd / "train.py").read_text()
-    (shell.cwd / "train.py").write_text(
-        script.replace("mlflow.set_exp", "mlflow.set_tracking_uri('file:./mlruns')\nmlflow.set_exp")
+    own = 'os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"\nmlflow.set_tracking_uri("file:./mlruns")\n'
+    (shell.cwd / "train.py").write_text(script.replace("mlflow.set_exp", f"{own}mlflow.set_exp"))
+    project = (shell.cwd / "MLproject").read_text()
+    (shell.cwd / "MLproject").write_text(
+        project.replace("mlflow-skinny==2.22.0", f"{client}, 'setuptools<70'")
     )
-    done = shell.mlrun("run", ".")
+    record = shell.record(".")
+    assert record["tags"]["experiment"] == "wine"
+    parameters = {name: (each["value"], each["from"]) for name, each in record["parameters"].items()}
+    assert parameters == {"alpha": ("0.5", "default"), "depth": ("4", "logged")}
+    assert (record["metrics"]["loss"]["count"], record["metrics"]["loss"]["step"]) == (3, 2)
+    assert [(output["path"], output["kind"]) for output in record["outputs"]] == [
+        ("b.json", "artifact"),
+        ("notes", "artifact"),
+    ]
+    inner = shell.show("inner")
+    assert (inner["parents"], inner["metrics"]["loss"]["last"]) == ({"nested": record["id"]}, 9)
+    assert len(list((shell.cwd / "mlruns").rglob("loss"))) == 2
+
+
+@pytest.mark.slow
+def test_a_database_of_its_own_is_pointed_out(shell: Shell) -> None:
+    script = "import sqlite3\nsqlite3.connect('mlflow.db').execute('CREATE TABLE runs (id)')\n"
+    (shell.cwd / "train.py").write_text(script)
+    done = shell.mlrun("run", ".", "--env-manager", "system")
     assert done.returncode == 0, done.stderr
-    assert "into a store of its own, such as `mlruns" in done.stderr
+    assert "into a store of its own, such as `mlflow.db" in done.stderr

@@ -53,22 +53,22 @@ def _run(folder: Folder, tables: Tables, row: Row) -> Run:
         folder=own,
         parent=row["tags"].get(runs.PARENT),
         user=row["user"],
-        started_at=_time(row["started"]),
-        ended_at=_time(row["ended"]),
+        started_at=time_of(row["started"]),
+        ended_at=time_of(row["ended"]),
         deleted=row["lifecycle_stage"] == "deleted",
         note=row["tags"].get(runs.NOTE),
         params=tuple(row["params"].items()),
         tags=tuple(row["tags"].items()),
-        metrics=_metrics(series),
+        metrics=sums_of(series),
         series=series if series.exists() else None,
-        artifacts=tuple(_files(own)),
+        artifacts=tuple(files_below(own)),
         datasets=tuple(_dataset(each) for each in row["datasets"]),
         used=tuple(row["used"]),
         made=tuple(each["model_id"] for each in row["made"]),
     )
 
 
-def _metrics(series: Path) -> tuple[Metric, ...]:
+def sums_of(series: Path) -> tuple[Metric, ...]:
     """Sums of each metric; the last value is MLflow's: the one of the highest step, then the latest."""
     sums: dict[str, _Sum] = {}
     for _, point in points(series):
@@ -137,7 +137,7 @@ def _models(folder: Folder, tables: Tables) -> Iterator[Model]:
         )
     for run_id in tables.rows("runs"):
         own = folder.artifacts / run_id
-        for path in _files(own):
+        for path in files_below(own):
             if path.rpartition("/")[2] == "MLmodel":
                 below = path.rpartition("/")[0]
                 yield Model(folder=own / below, run=run_id, name=below or "model")
@@ -174,7 +174,7 @@ def _local(folder: Folder, uri: str) -> Path | None:
     return folder.artifacts / normal if inside and normal != str(folder.artifacts) else None
 
 
-def _files(root: Path) -> list[str]:
+def files_below(root: Path) -> list[str]:
     """Every file below, sorted; links are not followed, uploads that were cut off are left out."""
     found: list[str] = []
     for base, folders, names in os.walk(root):
@@ -186,7 +186,7 @@ def _files(root: Path) -> list[str]:
     return sorted(found)
 
 
-def _time(milliseconds: int | None) -> str | None:
+def time_of(milliseconds: int | None) -> str | None:
     """`2026-11-21T08:00:00.123Z`."""
     if not milliseconds:
         return None
