@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 
 
@@ -21,4 +20,6 @@ def in_markdown(text: str) -> str:
 
 def in_html(text: str) -> str:
     """The same for HTML, in elements and in quoted attributes."""
+    import html
+
     return html.escape(visible(text), quote=True)
