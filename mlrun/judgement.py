@@ -11,7 +11,10 @@ from mlrun.sameness import GRADES, LARGEST, Sameness
 from mlrun.value import value
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlrun.model import Artifact, Digest, Metric, RunRecord, Tolerance
+    from mlrun.sameness import Places
     from mlrun.store import Store
 
 Level = Literal["identical", "equal", "close", "different", "unknown"]
@@ -30,18 +33,21 @@ class Item:
     after: object = None
 
 
-def judge(before: RunRecord, after: RunRecord, *, store: Store, tolerance: Tolerance) -> tuple[Item, ...]:
-    """All that came out of two runs, the gravest first.
+def judge(
+    before: RunRecord, after: RunRecord, *, store: Store, tolerance: Tolerance, checkouts: Path
+) -> tuple[Item, ...]:
+    """All that came out of two runs, the gravest first; `checkouts` is the folder of ours that holds them.
 
     What they printed counts only where there is nothing else.
     """
+    places = (places_of(before, checkouts), places_of(after, checkouts))
     items = [
         *_status(before, after),
         *_metrics(before, after, tolerance),
-        *_outputs(before, after, _Contents(store, tolerance)),
+        *_outputs(before, after, _Contents(store, tolerance, places)),
     ]
     if not any(item.kind in ("metric", "output") for item in items):
-        items += _logs(before, after, store)
+        items += _logs(before, after, store, places)
     order = ("different", "unknown", *reversed(GRADES[:-1]))
     return tuple(sorted(items, key=lambda item: order.index(item.level)))
 
@@ -55,14 +61,25 @@ def verdict_of(items: tuple[Item, ...]) -> Level:
     return "identical" if items else "unknown"
 
 
-def spread(records: tuple[RunRecord, ...], *, store: Store, tolerance: Tolerance) -> tuple[Item, ...]:
+def places_of(record: RunRecord, checkouts: Path) -> Places:
+    """What a program may write down of where it ran: its folder, its run's folder, its run's id."""
+    facts, its_id = record.source, record.id
+    places = [(str(checkouts / its_id), "SOURCE"), (f"{its_id[:2]}/{its_id}", "RUN"), (its_id, "RUN")]
+    if facts is not None and len(facts.directory) > len("/a"):
+        places.append((facts.directory, "SOURCE"))
+    return tuple(places)
+
+
+def spread(
+    records: tuple[RunRecord, ...], *, store: Store, tolerance: Tolerance, checkouts: Path
+) -> tuple[Item, ...]:
     """How several repetitions differ among themselves; nothing where there is only one."""
     if len(records) < 2:
         return ()
     first, *others = records
     worst: dict[tuple[str, str], Item] = {}
     for other in others:
-        for item in judge(first, other, store=store, tolerance=tolerance):
+        for item in judge(first, other, store=store, tolerance=tolerance, checkouts=checkouts):
             key = (item.kind, item.name)
             if key not in worst or _rank(item.level) > _rank(worst[key].level):
                 worst[key] = item
@@ -179,7 +196,7 @@ def _output(name: str, before: Artifact, after: Artifact, contents: _Contents) -
     )
 
 
-def _logs(before: RunRecord, after: RunRecord, store: Store) -> list[Item]:
+def _logs(before: RunRecord, after: RunRecord, store: Store, places: tuple[Places, Places]) -> list[Item]:
     """What was printed, which often holds times: that it differs says nothing."""
     try:
         ours, theirs = (store.home.run(record.id).log.read_bytes() for record in (before, after))
@@ -187,6 +204,9 @@ def _logs(before: RunRecord, after: RunRecord, store: Store) -> list[Item]:
         return []
     if ours == theirs:
         return [Item(kind="log", name=_LOG, level="identical", note="there is nothing but what it printed")]
+    found = sameness.same(ours, theirs, before=places[0], after=places[1])
+    if found.grade == "equal":
+        return [Item(kind="log", name=_LOG, level="equal", note=found.note)]
     note = "neither outputs nor metrics, and it printed something else"
     return [Item(kind="log", name=_LOG, level="unknown", note=note)]
 
@@ -197,8 +217,9 @@ def _logs(before: RunRecord, after: RunRecord, store: Store) -> list[Item]:
 class _Contents:
     """What the store has of two outputs."""
 
-    def __init__(self, store: Store, tolerance: Tolerance) -> None:
+    def __init__(self, store: Store, tolerance: Tolerance, places: tuple[Places, Places]) -> None:
         self._objects = store.objects
+        self._places = places
         self._tolerance = tolerance
 
     def files(self, before: Digest, after: Digest) -> Sameness:
@@ -211,7 +232,9 @@ class _Contents:
             return Sameness(grade="different", note="other bytes; the store has not both to look into")
         if ours is None or theirs is None:
             return Sameness(grade="different", note="other bytes; too large to look into")
-        return sameness.same(ours, theirs, tolerance=self._tolerance)
+        return sameness.same(
+            ours, theirs, tolerance=self._tolerance, before=self._places[0], after=self._places[1]
+        )
 
     def trees(self, before: Digest, after: Digest) -> Sameness:
         """Two folders, file by file."""

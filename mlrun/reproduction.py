@@ -110,7 +110,8 @@ def reproduce(wanted: Wanted, stage: Stage) -> Reproduction:
                 return replace(found, reasons=tuple(ready.reasons))
             record = _run(ready, original, wanted, stage)
         tolerance = _tolerance(wanted, ready)
-        items = judgement.judge(original, record, store=store, tolerance=tolerance)
+        checkouts = stage.cache.checkouts
+        items = judgement.judge(original, record, store=store, tolerance=tolerance, checkouts=checkouts)
         causes = _causes(original, record, store, stage) if judgement.verdict_of(items) != "identical" else ()
         repetition = Repetition(record=record, items=items, causes=causes)
         found = replace(
@@ -120,7 +121,10 @@ def reproduce(wanted: Wanted, stage: Stage) -> Reproduction:
             tolerance=tolerance,
         )
     records = tuple(each.record for each in found.repetitions)
-    return replace(found, spread=judgement.spread(records, store=store, tolerance=found.tolerance))
+    spread = judgement.spread(
+        records, store=store, tolerance=found.tolerance, checkouts=stage.cache.checkouts
+    )
+    return replace(found, spread=spread)
 
 
 def _run(ready: _Ready, original: RunRecord, wanted: Wanted, stage: Stage) -> RunRecord:

@@ -44,20 +44,52 @@ class Sameness:
 
 
 _IDENTICAL = Sameness(grade="identical")
+_PLACES_ONLY = Sameness(grade="equal", note="only the folders and ids of the two runs")
+
+Places = tuple[tuple[str, str], ...]
+"""Texts that a run knows of itself, such as its folder and its id, with what each of them stands for."""
 
 
-def same(a: bytes, b: bytes, *, tolerance: Tolerance = EXACT, depth: int = 0) -> Sameness:
-    """Compare two contents, by what their first bytes say that they are."""
+@value
+class Leeway:
+    """What does not count: a little of each number, and where the two contents were made."""
+
+    tolerance: Tolerance = EXACT
+    before: Places = ()
+    after: Places = ()
+
+
+def same(
+    a: bytes, b: bytes, *, tolerance: Tolerance = EXACT, before: Places = (), after: Places = ()
+) -> Sameness:
+    """Compare two contents, by what their first bytes say that they are.
+
+    `before` and `after` are the places of the runs that made them.
+    """
+    return _same(a, b, Leeway(tolerance=tolerance, before=before, after=after), 0)
+
+
+def _same(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
     if a == b:
         return _IDENTICAL
+    if (leeway.before or leeway.after) and _is_text(a) and _is_text(b):
+        a, b = (_placeless(it, places) for it, places in ((a, leeway.before), (b, leeway.after)))
+        if a == b:
+            return _PLACES_ONLY
     if depth < _DEEPEST:
         for is_one, look in _KINDS:
             if is_one(a) and is_one(b):
                 try:
-                    return look(a, b, tolerance, depth + 1)
+                    return look(a, b, leeway, depth + 1)
                 except (ValueError, OSError, EOFError, RecursionError, _FailedError, *_BROKEN):
                     return Sameness(grade="different", note="bytes")
     return Sameness(grade="different", note=_first_difference(a, b))
+
+
+def _placeless(content: bytes, places: Places) -> bytes:
+    for text, meaning in sorted(places, key=lambda place: -len(place[0])):
+        content = content.replace(text.encode("utf-8", "surrogateescape"), meaning.encode())
+    return content
 
 
 def numbers(a: float, b: float, tolerance: Tolerance = EXACT) -> Grade:
@@ -114,13 +146,11 @@ def _is_text(data: bytes) -> bool:
 # --- what is packed -----------------------------------------------------------------------------------
 
 
-def _packed(
-    name: str, unpack: Callable[[bytes], bytes]
-) -> Callable[[bytes, bytes, Tolerance, int], Sameness]:
+def _packed(name: str, unpack: Callable[[bytes], bytes]) -> Callable[[bytes, bytes, Leeway, int], Sameness]:
     """A file packed as a whole."""
 
-    def look(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
-        inner = same(unpack(a), unpack(b), tolerance=tolerance, depth=depth)
+    def look(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
+        inner = _same(unpack(a), unpack(b), leeway, depth)
         if inner.grade == "identical":
             return Sameness(grade="equal", note=f"{name}: only how it is packed, such as its time stamp")
         return Sameness(grade=inner.grade, note=f"in {name}: {inner.note}")
@@ -163,8 +193,8 @@ def _bounded(unpacker: bz2.BZ2Decompressor | lzma.LZMADecompressor, data: bytes)
 # --- archives -----------------------------------------------------------------------------------------
 
 
-def _zip(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
-    return _members("zip", _unzipped(a), _unzipped(b), tolerance, depth)
+def _zip(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
+    return _members("zip", _unzipped(a), _unzipped(b), leeway, depth)
 
 
 def _unzipped(data: bytes) -> dict[str, bytes]:
@@ -182,8 +212,8 @@ def _unzipped(data: bytes) -> dict[str, bytes]:
     return found
 
 
-def _tar(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
-    return _members("tar", _untarred(a), _untarred(b), tolerance, depth)
+def _tar(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
+    return _members("tar", _untarred(a), _untarred(b), leeway, depth)
 
 
 def _untarred(data: bytes) -> dict[str, bytes]:
@@ -203,16 +233,14 @@ def _untarred(data: bytes) -> dict[str, bytes]:
 
 
 def _members(
-    kind: str, ours: dict[str, bytes], theirs: dict[str, bytes], tolerance: Tolerance, depth: int
+    kind: str, ours: dict[str, bytes], theirs: dict[str, bytes], leeway: Leeway, depth: int
 ) -> Sameness:
     if ours.keys() != theirs.keys():
         name = min(ours.keys() ^ theirs.keys())
         return Sameness(
             grade="different", note=f"{kind}: `{name}` is only in the {'first' if name in ours else 'second'}"
         )
-    found = {
-        name: same(content, theirs[name], tolerance=tolerance, depth=depth) for name, content in ours.items()
-    }
+    found = {name: _same(content, theirs[name], leeway, depth) for name, content in ours.items()}
     grade = worst([each.grade for each in found.values()])
     if grade == "identical":
         what = "the order of members" if list(ours) != list(theirs) else "time stamps of members"
@@ -232,7 +260,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_ASIDE = (b"tIME", b"tEXt", b"zTXt", b"iTXt", b"eXIf")
 
 
-def _png(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+def _png(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
     """By all that is drawn (https://www.w3.org/TR/png-3/): not its texts and time, nor how it is packed."""
     if _drawn(a) == _drawn(b):
         return Sameness(grade="equal", note="PNG: the same picture, other texts, time or packing")
@@ -259,9 +287,9 @@ def _drawn(data: bytes) -> list[tuple[bytes, bytes]]:
 # --- numbers ------------------------------------------------------------------------------------------
 
 
-def _json(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+def _json(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
     ours, theirs = (json.loads(it.decode("utf-8"), object_pairs_hook=_object) for it in (a, b))
-    grades = list(_values(ours, theirs, "", tolerance))
+    grades = list(_values(ours, theirs, "", leeway.tolerance))
     grade = worst([each for each, _ in grades])
     if grade == "identical":
         return Sameness(grade="equal", note="JSON: only its layout, or the order of keys")
@@ -295,8 +323,9 @@ def _values(a: object, b: object, path: str, tolerance: Tolerance) -> Iterator[t
 _NUMBER = re.compile(r"(?<![\w.])[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?(?![\w.])")
 
 
-def _text(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+def _text(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
     """Text with a tolerance: what is no number is the same, the numbers are close (`.csv`, logs)."""
+    tolerance = leeway.tolerance
     if not (tolerance.rtol or tolerance.atol):
         return Sameness(grade="different", note=_first_difference(a, b))
     ours, theirs = a.decode(), b.decode()
@@ -309,14 +338,14 @@ def _text(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # 
     return Sameness(grade="different", note=_first_difference(a, b))
 
 
-_MLMODEL_ASIDE = re.compile(rb"(?m)^(?:model_uuid|model_id|run_id|utc_time_created): .*\n?")
+_MLMODEL_ASIDE = re.compile(rb"(?m)^(?:artifact_path|model_uuid|model_id|run_id|utc_time_created): .*\n?")
 
 
-def _mlmodel(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:
+def _mlmodel(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
     """MLflow's description of a model (https://mlflow.org/docs/latest/ml/model/): ids and its time aside."""
     if _MLMODEL_ASIDE.sub(b"", a) == _MLMODEL_ASIDE.sub(b"", b):
         return Sameness(grade="equal", note="MLmodel: only the ids of model and run, and the time")
-    return _text(_MLMODEL_ASIDE.sub(b"", a), _MLMODEL_ASIDE.sub(b"", b), tolerance, depth)
+    return _text(_MLMODEL_ASIDE.sub(b"", a), _MLMODEL_ASIDE.sub(b"", b), leeway, depth)
 
 
 _MLMODEL = (re.compile(rb"(?m)^flavors:"), re.compile(rb"(?m)^(?:mlflow_version|utc_time_created): "))
@@ -331,7 +360,7 @@ def _is_mlmodel(data: bytes) -> bool:
 _NPY = b"\x93NUMPY"
 
 
-def _npy(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+def _npy(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
     """numpy's format (https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html)."""
     (header, ours), (other, theirs) = _array(a), _array(b)
     if header != other or len(ours) != len(theirs):
@@ -343,7 +372,7 @@ def _npy(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # n
     unlike = [(index, x, y) for index, (x, y) in enumerate(pairs) if x != y and not (x != x and y != y)]
     if not unlike:
         return Sameness(grade="equal", note="numpy: only how zero or NaN is written")
-    grade = worst([numbers(x, y, tolerance) for _, x, y in unlike])
+    grade = worst([numbers(x, y, leeway.tolerance) for _, x, y in unlike])
     index, x, y = unlike[0]
     return Sameness(grade=grade, note=f"numpy: {len(unlike)} values, such as [{index}] {x!r} and {y!r}")
 
@@ -367,12 +396,16 @@ _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _ASIDE = frozenset({"PROTO", "FRAME"})
 
 
-def _pickle(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  # noqa: ARG001  the signature
+def _pickle(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
     """By instructions: neither how they are framed and numbered counts, nor the order of a set's members.
 
     A text or bytes that are written out again are the same as those fetched again, for they never change.
     """
     ours, theirs = _instructions(a), _instructions(b)
+    if (leeway.before or leeway.after) and ours != theirs:
+        ours, theirs = _unplaced(ours, leeway.before), _unplaced(theirs, leeway.after)
+        if ours == theirs:
+            return _PLACES_ONLY
     if ours == theirs:
         return Sameness(grade="equal", note="pickle: the same instructions, framed or numbered otherwise")
     at = next(
@@ -381,6 +414,19 @@ def _pickle(a: bytes, b: bytes, tolerance: Tolerance, depth: int) -> Sameness:  
     )
     words = [_shown(it[at]) if at < len(it) else "its end" for it in (ours, theirs)]
     return Sameness(grade="different", note=f"pickle: {words[0]} and {words[1]} at instruction {at}")
+
+
+def _unplaced(instructions: list[tuple[str, object]], places: Places) -> list[tuple[str, object]]:
+    """A function that was pickled by value names the file that it was written in."""
+    return [
+        (
+            name,
+            _placeless(argument.encode("utf-8", "surrogatepass"), places)
+            if isinstance(argument, str)
+            else argument,
+        )
+        for name, argument in instructions
+    ]
 
 
 def _shown(instruction: tuple[str, object]) -> str:
@@ -450,7 +496,7 @@ def _is_json(data: bytes) -> bool:
 
 
 _KINDS: tuple[
-    tuple[Callable[[bytes], bool], Callable[[bytes, bytes, Tolerance, int], Sameness]], ...
+    tuple[Callable[[bytes], bool], Callable[[bytes, bytes, Leeway, int], Sameness]], ...
 ] = (
     (_starts(b"\x1f\x8b"), _packed("gzip", _unzlib(16 + zlib.MAX_WBITS))),
     (_starts(b"BZh"), _packed("bzip2", _unbz2)),

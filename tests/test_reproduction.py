@@ -142,6 +142,19 @@ def test_equal_where_only_a_time_stamp_differs(shell: Shell) -> None:
 
 
 @pytest.mark.slow
+def test_equal_where_only_the_folder_that_it_ran_in_differs(shell: Shell, project: Path) -> None:
+    (project / "train.py").write_text(
+        "import json, os, pickle\njson.dump({'rmse': 1}, open('metrics.json', 'w'))\n"
+        "pickle.dump([os.path.abspath(__file__), 3], open('model.bin', 'wb'))\n"
+    )
+    run(shell)
+    found = reproduce(shell, "--runs", "2", code=0)
+    assert found["verdict"] == "equal"
+    assert levels(found)["model.bin"] == "equal"
+    assert {item["name"]: item["level"] for item in found["spread"]}["model.bin"] == "equal"
+
+
+@pytest.mark.slow
 def test_unseeded_random_is_different_and_the_program_is_named(shell: Shell) -> None:
     run(shell, "-P", "how=random")
     found = reproduce(shell, "--runs", "2", code=1)

@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlrun.model import Tolerance
-from mlrun.sameness import numbers, same
+from mlrun.sameness import EXACT, numbers, same
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,6 +122,20 @@ def test_ids_and_time_of_an_mlflow_model() -> None:
     assert same(one, other.replace(b"2.1", b"2.2")).grade == "different"
     old = "flavors:\n  sklearn: {}\nmodel_uuid: %s\nutc_time_created: '2022-02-02 1%s:00:00'\n"  # before 1.24
     assert same((old % ("a", 1)).encode(), (old % ("b", 2)).encode()).grade == "equal"
+
+
+def test_where_they_were_made_does_not_count() -> None:
+    def judged(one: bytes, other: bytes, tolerance: Tolerance = EXACT) -> str:
+        before = (("/home/ada/wine", "SOURCE"), ("7f3a", "RUN"))
+        after = (("/cache/91bc", "SOURCE"), ("91bc", "RUN"))
+        return same(one, other, tolerance=tolerance, before=before, after=after).grade
+
+    here, there = "/home/ada/wine/train.py", "/cache/91bc/train.py"
+    for pack in (str.encode, pickle.dumps, lambda text: json.dumps({"file": text}).encode()):
+        assert judged(pack(here), pack(there)) == "equal"
+        assert same(pack(here), pack(there)).grade == "different"
+        assert judged(pack(here), pack("/cache/elsewhere/train.py")) == "different"
+    assert judged(b"run 7f3a: 0.5", b"run 91bc: 0.50000001", CLOSE) == "close"
 
 
 def test_the_first_line_that_differs_is_named() -> None:
