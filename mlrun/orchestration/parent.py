@@ -179,7 +179,7 @@ def _failed(
     name = schedule.first_bad or ""
     bad, failure = steps.get(name), failures.get(name)
     if failure is not None:
-        how = f"failed: {failure.message}"
+        how = f"failed: {failure}"
     elif bad is not None and bad.error is not None:
         how = f"failed: {bad.error.message}"
     elif bad is not None and bad.exit_code:
