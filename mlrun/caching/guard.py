@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from mlrun import data, digest
-from mlrun.caching.key import outputs_of_all
+from mlrun.caching.key import outputs_of_all, says_nothing
 from mlrun.caching.patterns import covering
 from mlrun.caching.placing import blocked
 from mlrun.caching.site import left_by_tools
@@ -24,10 +24,12 @@ if TYPE_CHECKING:
 
     from mlrun.caching.site import Site
     from mlrun.caching.values import Case
+    from mlrun.data.content import Folder
     from mlrun.model import RunRecord
     from mlrun.observe.meaning import Seen
 
-_PLACES_FOR_ANYTHING = ("/", "/tmp", "/var/tmp", "/home", "/root", "/data", "/mnt")  # noqa: S108
+_A_FEW = 200
+_PLACES_FOR_ANYTHING = ("/tmp", "/var/tmp", "/dev/shm")  # noqa: S108
 
 
 class NotKeptError(Exception):
@@ -38,34 +40,43 @@ class NotKeptError(Exception):
 
 
 def noted(case: Case, site: Site, record: RunRecord, seen: Seen | None, *, since: int) -> Guard:
-    """The guard of a run that has ended well just now; `seen` is all that it opened, None where that is not
-    known. `since` is when it began, ns since 1970 by the clock that files are stamped with.
+    """The guard of a run that has ended well just now; `seen` is all that it opened and looked for, None
+    where that is not known. `since` is when it began, ns since 1970 by the clock that files are stamped with.
 
     Raises NotKeptError, and SourceError where git cannot tell what lies beside the source.
     """
     executable = tuple(_executables(site, record, since))
-    own = covering(it.path for it in case.prepared.spec.outputs)
     if seen is None:
         made = _made_by_record(site, record)
         return Guard(made=made, whole=_whole(case, site, (it.path for it in made)), executable=executable)
-    secret = [it.text for it in case.prepared.spec.parameters if it.secret and it.text]
-    if any(text in path for text in secret for path in (*(it.path for it in seen.reads), *seen.writes)):
-        raise NotKeptError("the value of a secret parameter is part of the path of a file that it opened")
+    _check_secrets(case, seen)
     inputs = tuple(os.path.realpath(site.absolute(it.path)) for it in record.inputs if it.declared)
     reads = [read for read in seen.reads if not _is_below(os.path.realpath(read.path), inputs)]
     for read in reads:
         if read.state != "same":
             raise NotKeptError(f"it read `{site.shown(read.path)}`, {_UNLIKE[read.state]}")
+    own = covering(it.path for it in case.prepared.spec.outputs)
+    mine = frozenset(seen.writes)
     writes = tuple(path for path in seen.writes if not own(os.path.relpath(path, site.directory)))
-    made = tuple(_made(path, site, path in seen.appended) for path in writes)
-    shown = tuple(it.path for it in made)
+    paths = {read.path for read in reads}
+    paths |= {path for path in seen.executed if path not in mine and os.path.isfile(path)}
+    folders = [folder for folder in seen.listed if not _is_below(folder, inputs)]
+    absent = (path for path in seen.absent if not own(os.path.relpath(path, site.directory)))
     return Guard(
-        reads=tuple(_sights([read.path for read in reads], site)),
-        made=made,
-        names=tuple(_names(case, site, [read.path for read in reads], writes)),
-        beside=_beside(case, site, shown),
+        reads=tuple(_sights(paths, site)),
+        made=tuple(_made(path, site, path in seen.appended) for path in writes),
+        names=tuple(_names(case, site, folders, paths, writes)),
+        absent=tuple(site.shown(path) for path in absent),
+        ways=tuple(_ways(seen, site)),
         executable=executable,
     )
+
+
+def _check_secrets(case: Case, seen: Seen) -> None:
+    secret = [it.text for it in case.prepared.spec.parameters if it.secret and it.text]
+    names = (*(read.path for read in seen.reads), *seen.writes, *seen.absent, *seen.executed, *seen.listed)
+    if any(text in path for text in secret for path in names):
+        raise NotKeptError("the value of a secret parameter is part of a path that it looked for")
 
 
 _UNLIKE = {
@@ -75,7 +86,7 @@ _UNLIKE = {
 }
 
 
-def _sights(paths: list[str], site: Site) -> Iterator[Sight]:
+def _sights(paths: Iterable[str], site: Site) -> Iterator[Sight]:
     folders: dict[str, list[str]] = {}
     for path in paths:
         folder, _, name = path.rpartition("/")
@@ -84,7 +95,21 @@ def _sights(paths: list[str], site: Site) -> Iterator[Sight]:
         found = site.reader.some(folder, sorted(names))
         if found.troubles:
             raise NotKeptError(f"{found.troubles[0]} which it read")
-        yield Sight(folder=site.shown(folder), names=tuple(sorted(names)), digest=found.digest)
+        digests = {path: its_digest for its_digest, path in found.contents}
+        each = [digests[f"{folder}/{name}"] for name in sorted(names)] if len(names) <= _A_FEW else []
+        yield Sight(
+            folder=site.shown(folder), names=tuple(sorted(names)), digest=found.digest, each=tuple(each)
+        )
+
+
+def _ways(seen: Seen, site: Site) -> Iterator[tuple[str, str]]:
+    for name, real in seen.ways:
+        plain = os.path.normpath(name)
+        if plain == real:
+            continue
+        if os.path.realpath(plain) != real:
+            raise NotKeptError(f"it went through `{site.shown(name)}`, which leads elsewhere by now")
+        yield site.shown(plain), site.shown(real)
 
 
 def _made(path: str, site: Site, appended: bool) -> Made:
@@ -138,67 +163,50 @@ def _files_of(path: str) -> Iterator[str]:
 # --- what lies around -------------------------------------------------------------------------------------
 
 
-def _names(case: Case, site: Site, reads: list[str], writes: tuple[str, ...]) -> Iterator[tuple[str, Digest]]:
-    """The folders of what was read and is in no tree: a program that looked for its files may find more."""
-    folders = {path.rpartition("/")[0] for path in reads if path not in site.held}
-    home = site.caller.variables.get("HOME", "")
-    never = {*_PLACES_FOR_ANYTHING, home, os.path.realpath(home), site.directory, site.root}
-    at = site.root
-    while at not in ("", "/"):
-        at = os.path.dirname(at)
-        never.add(at)
-    for folder in sorted(folders - never):
-        without = [path for path in writes if path.startswith(f"{folder}/")]
-        yield site.shown(folder), _names_in(case, site, folder, without)
+def _names(
+    case: Case, site: Site, folders: Iterable[str], reads: set[str], writes: tuple[str, ...]
+) -> Iterator[tuple[str, Digest]]:
+    """Folders that were listed, by what lies in them. Where only some code counts, a folder that modules were
+    imported from is looked at for modules alone: an import lists all of it."""
+    imported = {path.rpartition("/")[0] for path in reads if path.endswith(".py")}
+    for folder in folders:
+        if folder in _PLACES_FOR_ANYTHING:
+            continue
+        modules = bool(case.prepared.spec.code) and folder in imported
+        shown = f"{site.shown(folder)}{_MODULES_ONLY if modules else ''}"
+        yield shown, _names_in(case, site, folder, writes, modules=modules)
 
 
-def _names_in(case: Case, site: Site, folder: str, without: Iterable[str]) -> Digest:
+_MODULES_ONLY = "/*.py"
+
+
+def _names_in(case: Case, site: Site, folder: str, writes: Iterable[str], *, modules: bool) -> Digest:
     """What lies in a folder, by name, but for what runs make."""
-    made = covering(outputs_of_all(case.prepared.project.entry_points, case))
-    left_out = {path[len(folder) + 1 :].partition("/")[0] for path in without}
+    words = tuple(outputs_of_all(case.prepared.project.entry_points, case))
+    made = covering(words)
+    inside = f"{folder.rstrip('/')}/"
+    own = {path[len(inside) :].partition("/")[0] for path in writes if path.startswith(inside)}
     try:
         found = sorted(os.listdir(folder))
-    except OSError as error:
-        return digest.of_value([error.errno])
-    return digest.of_value(
-        [
-            name
-            for name in found
-            if name not in left_out
-            and not left_by_tools(name)
-            and not made(os.path.relpath(f"{folder}/{name}", site.directory))
-        ]
-    )
+    except OSError:
+        found = []  # it is there once something is put back into it
+
+    def counts(name: str) -> bool:
+        path = os.path.relpath(inside + name, site.directory)
+        return not (
+            name in own
+            or left_by_tools(name)
+            or says_nothing(name)
+            or made(path)
+            or any(word.startswith(f"{path}/") for word in words)
+            or (modules and not _is_module(inside + name))
+        )
+
+    return digest.of_value([name for name in found if counts(name)])
 
 
-def _beside(case: Case, site: Site, made: Iterable[str]) -> tuple[str, ...]:
-    """What git ignores in the project, but for what runs make."""
-    words = tuple(outputs_of_all(case.prepared.project.entry_points, case))
-    outputs = covering(words)
-    own = {*made}
-    return tuple(
-        each
-        for path in site.beside
-        if not outputs(path.rstrip("/")) and path not in own and not _only_holds(path, own)
-        for each in _besides_outputs(path, words, site)
-    )
-
-
-def _besides_outputs(path: str, words: tuple[str, ...], site: Site) -> Iterator[str]:
-    """An ignored path; of a folder in which outputs are to lie, what lies there besides them."""
-    if not path.endswith("/") or not any(os.path.normpath(word).startswith(path) for word in words):
-        yield path
-        return
-    outputs = covering(words)
-    for file in sorted(_files_of(os.path.join(site.directory, path.rstrip("/")))):
-        shown = os.path.relpath(file, site.directory)
-        if not outputs(shown) and not left_by_tools(shown):
-            yield shown
-
-
-def _only_holds(folder: str, made: set[str]) -> bool:
-    """Whether an ignored folder is there because the run wrote into it."""
-    return folder.endswith("/") and any(path.startswith(folder) for path in made)
+def _is_module(path: str) -> bool:
+    return path.endswith((".py", ".so", ".pyd", ".pth")) or os.path.isdir(path)
 
 
 def _whole(case: Case, site: Site, made: Iterable[str]) -> Digest:
@@ -232,33 +240,33 @@ def _is_below(path: str, places: tuple[str, ...]) -> bool:
 def broken(guard: Guard, case: Case, site: Site) -> str | None:
     """What a run would see otherwise than an earlier one did; None where it is all the same."""
     for sight in guard.reads:
-        folder = site.absolute(sight.folder)
-        found = site.reader.some(folder, sight.names)
+        found = site.reader.some(site.absolute(sight.folder), sight.names)
         if found.digest != sight.digest:
-            return f"{_which(sight)} read and not declared, changed since"
+            return f"{_which(sight, found)} read and did not declare, changed since"
     if guard.whole is not None and _whole(case, site, (it.path for it in guard.made)) != guard.whole:
         return "something in the project changed since, and what it read was not observed"
-    made = tuple(it.path for it in guard.made)
-    if guard.whole is None and _beside(case, site, made) != guard.beside:
-        different = sorted({*_beside(case, site, made)} ^ {*guard.beside})
-        return f"`{different[0]}`, which git ignores, {_how(different[0], guard.beside)} since"
-    writes = [site.absolute(path) for path in made]
-    for folder, names in guard.names:
-        full = site.absolute(folder)
-        if _names_in(case, site, full, [path for path in writes if path.startswith(f"{full}/")]) != names:
-            return f"other files than then lie in `{folder}`, from where it read"
+    for path in guard.absent:
+        if os.path.lexists(site.absolute(path)):
+            return f"`{path}`, which it looked for, has come since"
+    for name, real in guard.ways:
+        if site.shown(os.path.realpath(site.absolute(name))) != real:
+            return f"`{name}`, through which it read, leads elsewhere now"
+    writes = tuple(site.absolute(it.path) for it in guard.made)
+    for shown, names in guard.names:
+        folder = shown.removesuffix(_MODULES_ONLY)
+        modules = folder != shown
+        if _names_in(case, site, site.absolute(folder), writes, modules=modules) != names:
+            return f"other files than then lie in `{folder}`, which it listed"
     return None
 
 
-def _how(path: str, before: tuple[str, ...]) -> str:
-    return "went away" if path in before else "has come"
-
-
-def _which(sight: Sight) -> str:
+def _which(sight: Sight, found: Folder) -> str:
     folder = "" if sight.folder == "." else f"{sight.folder}/"
-    if len(sight.names) == 1:
-        return f"`{folder}{sight.names[0]}`, which it"
-    return f"one of {len(sight.names)} files in `{folder or '.'}`, such as `{sight.names[0]}`, which it"
+    now = {path.rpartition("/")[2]: its_digest for its_digest, path in found.contents}
+    for name, its_digest in zip(sight.names, sight.each, strict=False):
+        if now.get(name) != its_digest:
+            return f"`{folder}{name}`, which it"
+    return f"one of {len(sight.names)} files in `{folder or '.'}` that it"
 
 
 def left(guard: Guard, site: Site) -> tuple[tuple[Return, ...], str | None]:

@@ -164,10 +164,15 @@ def relevant(case: Case, site: Site) -> tuple[Listed, ...]:
         each
         for each in site.inside
         if each.path not in told
-        and not _SAY_NOTHING.fullmatch(each.path)
+        and not says_nothing(each.path)
         and not made(each.path)
         and not inputs(each.path)
     )
+
+
+def says_nothing(path: str) -> bool:
+    """Whether a file at the project's top is for people, or for git."""
+    return _SAY_NOTHING.fullmatch(path) is not None
 
 
 def outputs_of_all(entry_points: tuple[EntryPoint, ...], case: Case) -> Iterator[str]:

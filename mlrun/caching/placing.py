@@ -67,7 +67,7 @@ def _lost(output: Artifact, store: Store) -> str | None:
 
 
 def _is_there(output: Artifact, path: str, site: Site, *, executable: bool) -> bool:
-    if not os.path.lexists(path):
+    if os.path.islink(path) or not os.path.exists(path):  # no run that is kept made a link
         return False
     found = data.describe(
         Path(path), shown=output.path, kind=output.kind, declared=True, reader=site.reader, contents=False

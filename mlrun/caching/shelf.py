@@ -88,10 +88,11 @@ def _to_json(key: Digest, guard: Guard) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "key": key,
-        "reads": [[it.folder, list(it.names), it.digest] for it in guard.reads],
+        "reads": [[it.folder, list(it.names), it.digest, list(it.each)] for it in guard.reads],
         "made": [[it.path, it.digest, it.executable, it.stored, it.appended] for it in guard.made],
         "names": [list(pair) for pair in guard.names],
-        "beside": list(guard.beside),
+        "absent": list(guard.absent),
+        "ways": [list(pair) for pair in guard.ways],
         "whole": guard.whole,
         "executable": list(guard.executable),
     }
@@ -105,15 +106,16 @@ def _read(path: Path) -> tuple[Digest, Guard] | None:
             return None
         guard = Guard(
             reads=tuple(
-                Sight(folder=folder, names=tuple(names), digest=found)
-                for folder, names, found in values["reads"]
+                Sight(folder=folder, names=tuple(names), digest=found, each=tuple(each))
+                for folder, names, found, each in values["reads"]
             ),
             made=tuple(
                 Made(path=path, digest=found, executable=executable, stored=stored, appended=appended)
                 for path, found, executable, stored, appended in values["made"]
             ),
             names=tuple((folder, found) for folder, found in values["names"]),
-            beside=tuple(values["beside"]),
+            absent=tuple(values["absent"]),
+            ways=tuple((name, real) for name, real in values["ways"]),
             whole=values["whole"],
             executable=tuple(values["executable"]),
         )

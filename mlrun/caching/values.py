@@ -36,11 +36,15 @@ class Key:
 
 @value
 class Sight:
-    """Some files of a folder as a run read them: `digest` is that of the folder in which only they lie."""
+    """Some files of a folder as a run read them: `digest` is that of the folder in which only they lie.
+
+    Of a few files, `each` has the digests, so that it can be said which changed.
+    """
 
     folder: str
     names: tuple[str, ...]
     digest: Digest
+    each: tuple[Digest, ...] = ()
 
 
 @value
@@ -62,16 +66,17 @@ class Guard:
     """What a run saw beyond its key, and left behind: a later one that would see otherwise is no hit.
 
     Paths that lie in the checkout are relative to the project's folder, others absolute. `names` are digests
-    of the names in the folders from which something was read that the source's tree does not hold; `beside`
-    are the files and folders that git ignores, as they lay there afterwards. `whole` is the digest of all
-    that lies in the checkout, for a run of which not every file that it opened is known. `executable` are
-    declared outputs (single files) that can be executed.
+    of the names in folders that it listed; `absent` is what it looked for and did not find; `ways` are links
+    that it went through, and where they lead. `whole` is the digest of all that lies in the checkout, for a
+    run of which not all of this is known. `executable` are declared outputs (single files) that can be
+    executed.
     """
 
     reads: tuple[Sight, ...] = ()
     made: tuple[Made, ...] = ()
     names: tuple[tuple[str, Digest], ...] = ()
-    beside: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    ways: tuple[tuple[str, str], ...] = ()
     whole: Digest | None = None
     executable: tuple[str, ...] = ()
 

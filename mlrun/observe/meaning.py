@@ -38,12 +38,19 @@ class Seen:
     """All that was read and written, by absolute path, in order; nobody could see into `blind`.
 
     To those of the `writes` that are `appended` nothing was done but that something was added at their ends.
+    `listed` are folders whose names were asked for, `absent` what was looked for and is still not there,
+    `executed` programs and libraries, and `ways` folders that were gone through by another name (a link),
+    with that name first. Of these, only the shim tells.
     """
 
     reads: tuple[Read, ...] = ()
     writes: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     appended: frozenset[str] = frozenset()
+    listed: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    executed: tuple[str, ...] = ()
+    ways: tuple[tuple[str, str], ...] = ()
 
 
 @value
@@ -55,6 +62,10 @@ class _Story:
     updated: dict[str, Event] = field(default_factory=dict)
     rewritten: set[str] = field(default_factory=set)
     blind: dict[str, None] = field(default_factory=dict)
+    listed: set[str] = field(default_factory=set)
+    absent: set[str] = field(default_factory=set)
+    executed: set[str] = field(default_factory=set)
+    ways: dict[str, str] = field(default_factory=dict)
 
 
 def understood(
@@ -79,6 +90,10 @@ def understood(
         writes=tuple(sorted(writes)),
         blind=tuple(story.blind),
         appended=frozenset(candidates).intersection(writes).difference(story.rewritten),
+        listed=tuple(sorted(story.listed)),
+        absent=tuple(sorted(path for path in story.absent if not os.path.lexists(path))),
+        executed=tuple(sorted(story.executed)),
+        ways=tuple(sorted(story.ways.items())),
     )
 
 
@@ -93,8 +108,15 @@ def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
             story.blind[path] = None
         elif path and event.kind in "ML":
             _move(story, path, real.path(event.second), event, wants)
+        elif event.kind == "D":
+            story.listed.add(os.path.realpath(event.path))
         elif path and wants(path):
-            _open(story, path, event)
+            if path != event.path and "/__pycache__/" not in event.path:
+                story.ways[event.path.rpartition("/")[0] or "/"] = path.rpartition("/")[0] or "/"
+            if event.kind in "NX":
+                (story.absent if event.kind == "N" else story.executed).add(path)
+            else:
+                _open(story, path, event)
     return story
 
 

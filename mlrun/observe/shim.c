@@ -1,4 +1,5 @@
-/* Which files a program opens, told by the program itself: a library that LD_PRELOAD puts before libc.
+/* Which files a program opens, and what it looks for, told by the program itself: a library that LD_PRELOAD puts
+ * before libc.
  *
  * MLRUN_OBSERVE names a folder. Its file `rules` holds texts, each ended by NUL: `!` and our own path, then
  * `-` or `+` and the beginning of a path (the first that fits decides; what none fits is told). What is told
@@ -12,11 +13,13 @@
  * malloc; before its constructor has run it only passes on.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <link.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -280,9 +283,49 @@ static char kind_of(int flags) {
     return (flags & O_ACCMODE) == O_RDONLY ? 'R' : 'U';
 }
 
-static void opened(int directory, const char *path, int flags, int descriptor) {
-    if (!active || descriptor < 0 || !path || flags & O_PATH || (flags & O_DIRECTORY))
+/* What was looked for and is not there: should it come, another run would see otherwise. */
+static void missed(int directory, const char *path) {
+    if (!active || !path || !*path || (errno != ENOENT && errno != ENOTDIR))
         return;
+    int before = errno;
+    char buffer[LONGEST];
+    const char *whole = path;
+    if (*path == '/' ? is_wanted(path) : 1) {
+        if (*path != '/' && directory != AT_FDCWD)
+            whole = absolute(directory, path, buffer);
+        if (whole && is_new('N', whole, __atomic_load_n(&moves, __ATOMIC_RELAXED)) &&
+            (whole = absolute(AT_FDCWD, whole, buffer)) && (whole == path || is_wanted(whole)))
+            tell('N', whole, 0, 0, 0);
+    }
+    errno = before;
+}
+
+/* A folder whose names somebody wants to know; rules are for what lies in it. */
+static void listed(int directory, const char *path) {
+    if (!active || !path)
+        return;
+    int before = errno;
+    char buffer[LONGEST];
+    const char *whole = absolute(directory, path, buffer);
+    if (whole && strlen(whole) + 2 < LONGEST) {
+        if (whole != buffer)
+            put_text(buffer, whole);
+        put_text(buffer + strlen(buffer), "/");
+        if (is_wanted(buffer) && is_new('D', buffer, 0))
+            tell('D', buffer, 0, 0, 0);
+    }
+    errno = before;
+}
+
+static void opened(int directory, const char *path, int flags, int descriptor) {
+    if (descriptor < 0)
+        missed(directory, path);
+    if (!active || descriptor < 0 || !path || flags & O_PATH)
+        return;
+    if (flags & O_DIRECTORY) {
+        listed(directory, path);
+        return;
+    }
     int before = errno;
     char buffer[LONGEST];
     char kind = kind_of(flags);
@@ -292,8 +335,11 @@ static void opened(int directory, const char *path, int flags, int descriptor) {
             whole = absolute(directory, path, buffer);
         if (whole && is_new(kind, whole, __atomic_load_n(&moves, __ATOMIC_RELAXED))) {
             struct stat status;
-            if (syscall(SYS_fstat, descriptor, &status) == 0 && S_ISREG(status.st_mode) &&
-                (whole = absolute(AT_FDCWD, whole, buffer)) && (whole == path || is_wanted(whole)))
+            int known = syscall(SYS_fstat, descriptor, &status) == 0;
+            if (known && S_ISDIR(status.st_mode))
+                listed(AT_FDCWD, whole);
+            if (known && S_ISREG(status.st_mode) && (whole = absolute(AT_FDCWD, whole, buffer)) &&
+                (whole == path || is_wanted(whole)))
                 tell(kind, whole, 0, &status, flags);
         }
     }
@@ -330,6 +376,16 @@ OURS(mkstemp); OURS(mkstemp64); OURS(mkostemp); OURS(mkostemp64); OURS(mkstemps)
 OURS(mkostemps); OURS(mkostemps64);
 OURS(rename); OURS(renameat); OURS(renameat2); OURS(link); OURS(linkat); OURS(truncate); OURS(truncate64);
 OURS(chdir); OURS(fchdir);
+OURS(opendir); OURS(scandir); OURS(scandir64);
+OURS(stat); OURS(stat64); OURS(lstat); OURS(lstat64); OURS(fstatat); OURS(fstatat64); OURS(statx);
+OURS(__xstat); OURS(__xstat64); OURS(__lxstat); OURS(__lxstat64); OURS(__fxstatat); OURS(__fxstatat64);
+OURS(access); OURS(faccessat); OURS(eaccess); OURS(euidaccess); OURS(readlink); OURS(readlinkat);
+struct statx;
+int statx(int, const char *, int, unsigned, struct statx *);
+int __xstat(int, const char *, struct stat *); int __xstat64(int, const char *, struct stat64 *);
+int __lxstat(int, const char *, struct stat *); int __lxstat64(int, const char *, struct stat64 *);
+int __fxstatat(int, int, const char *, struct stat *, int);
+int __fxstatat64(int, int, const char *, struct stat64 *, int);
 OURS(execve); OURS(execvpe); OURS(fexecve); OURS(posix_spawn); OURS(posix_spawnp);
 OURS(posix_spawn_file_actions_addopen);
 OURS(__open_2); OURS(__open64_2); OURS(__openat_2); OURS(__openat64_2);
@@ -406,8 +462,8 @@ static int flags_of(const char *mode) {
 #define FOPEN(name)                                                           \
     EXPORT FILE *name(const char *path, const char *mode) {                   \
         FILE *file = NEXT(name)(path, mode);                                  \
-        if (file && active)                                                   \
-            opened(AT_FDCWD, path, flags_of(mode), fileno(file));             \
+        if (active)                                                           \
+            opened(AT_FDCWD, path, flags_of(mode), file ? fileno(file) : -1); \
         return file;                                                          \
     }
 FOPEN(fopen)
@@ -487,6 +543,60 @@ EXPORT int fchdir(int descriptor) {
     __atomic_fetch_add(&moves, 1, __ATOMIC_RELAXED);
     return result;
 }
+
+#define LOOKS(type, name, declared, given, from, path)                        \
+    EXPORT type name declared {                                               \
+        type result = NEXT(name) given;                                       \
+        if (result < 0)                                                       \
+            missed(from, path);                                               \
+        return result;                                                        \
+    }
+LOOKS(int, stat, (const char *path, struct stat *status), (path, status), AT_FDCWD, path)
+LOOKS(int, stat64, (const char *path, struct stat64 *status), (path, status), AT_FDCWD, path)
+LOOKS(int, lstat, (const char *path, struct stat *status), (path, status), AT_FDCWD, path)
+LOOKS(int, lstat64, (const char *path, struct stat64 *status), (path, status), AT_FDCWD, path)
+LOOKS(int, fstatat, (int from, const char *path, struct stat *status, int flags), (from, path, status, flags), from, path)
+LOOKS(int, fstatat64, (int from, const char *path, struct stat64 *status, int flags), (from, path, status, flags), from,
+      path)
+LOOKS(int, statx, (int from, const char *path, int flags, unsigned mask, struct statx *status),
+      (from, path, flags, mask, status), from, path)
+LOOKS(int, __xstat, (int version, const char *path, struct stat *status), (version, path, status), AT_FDCWD, path)
+LOOKS(int, __xstat64, (int version, const char *path, struct stat64 *status), (version, path, status), AT_FDCWD, path)
+LOOKS(int, __lxstat, (int version, const char *path, struct stat *status), (version, path, status), AT_FDCWD, path)
+LOOKS(int, __lxstat64, (int version, const char *path, struct stat64 *status), (version, path, status), AT_FDCWD, path)
+LOOKS(int, __fxstatat, (int version, int from, const char *path, struct stat *status, int flags),
+      (version, from, path, status, flags), from, path)
+LOOKS(int, __fxstatat64, (int version, int from, const char *path, struct stat64 *status, int flags),
+      (version, from, path, status, flags), from, path)
+LOOKS(int, access, (const char *path, int mode), (path, mode), AT_FDCWD, path)
+LOOKS(int, faccessat, (int from, const char *path, int mode, int flags), (from, path, mode, flags), from, path)
+LOOKS(int, eaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path)
+LOOKS(int, euidaccess, (const char *path, int mode), (path, mode), AT_FDCWD, path)
+LOOKS(ssize_t, readlink, (const char *path, char *target, size_t size), (path, target, size), AT_FDCWD, path)
+LOOKS(ssize_t, readlinkat, (int from, const char *path, char *target, size_t size), (from, path, target, size), from,
+      path)
+
+EXPORT DIR *opendir(const char *path) {
+    DIR *found = NEXT(opendir)(path);
+    if (found)
+        listed(AT_FDCWD, path);
+    else
+        missed(AT_FDCWD, path);
+    return found;
+}
+
+#define SCANDIR(name, entry)                                                                              \
+    EXPORT int name(const char *path, struct entry ***names, int (*wanted)(const struct entry *),         \
+                    int (*order)(const struct entry **, const struct entry **)) {                         \
+        int result = NEXT(name)(path, names, wanted, order);                                              \
+        if (result >= 0)                                                                                  \
+            listed(AT_FDCWD, path);                                                                       \
+        else                                                                                              \
+            missed(AT_FDCWD, path);                                                                       \
+        return result;                                                                                    \
+    }
+SCANDIR(scandir, dirent)
+SCANDIR(scandir64, dirent64)
 
 /* --- programs that are started: with us, unless they cannot load us -------------------------------------- */
 
@@ -569,6 +679,29 @@ static char *const *with_us(char *const *variables, int program, place_t *place)
     return place->variables;
 }
 
+/* What the kernel or the loader reads for the program: itself, and libraries of the project's own. */
+static void executed(const char *path) {
+    char buffer[LONGEST];
+    const char *whole = absolute(AT_FDCWD, path, buffer);
+    if (whole && is_wanted(whole) && is_new('X', whole, 0))
+        tell('X', whole, 0, 0, 0);
+}
+
+static int loaded(struct dl_phdr_info *info, size_t size, void *nothing) {
+    (void)size, (void)nothing;
+    const char *name = info->dlpi_name;
+    if (name && strchr(name, '/') && strcmp(name, own_path) != 0 && (*name != '/' || is_wanted(name)))
+        executed(name);
+    return 0;
+}
+
+__attribute__((destructor)) static void end(void) {
+    int before = errno;
+    if (active && own_path)
+        dl_iterate_phdr(loaded, 0);
+    errno = before;
+}
+
 static int looked_at(const char *path, int searched) {
     if (!active || !own_path || !path || (searched && !strchr(path, '/')))
         return LOADS_US;
@@ -577,6 +710,8 @@ static int looked_at(const char *path, int searched) {
     const char *whole;
     if (program != LOADS_US && (whole = absolute(AT_FDCWD, path, buffer)) && is_new('S', whole, 0))
         tell('S', whole, 0, 0, 0);
+    if (syscall(SYS_faccessat, AT_FDCWD, path, X_OK) == 0)
+        executed(path);
     errno = before;
     return program;
 }

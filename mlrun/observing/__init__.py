@@ -248,7 +248,7 @@ def with_observed(
         _tidy_up(watch, store.home)
     reader = data.Reader(cache, narrator)
     found = after.described(replace(record, observed=how), seen, prepared, store, reader, caller=caller)
-    whole = how in (SHIM, STRACE) and not partly and not seen.blind
+    whole = how == SHIM and not partly and not seen.blind
     return replace(found, findings=(*findings, *found.findings), seen=seen if whole else None)
 
 

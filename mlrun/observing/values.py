@@ -42,7 +42,7 @@ class Observed:
     """A record with what was seen, what is worth a warning, and the files of the source's checkout (relative
     to its root) that are in the store now.
 
-    `seen` is what the program opened, where that is known to be all of it.
+    `seen` is what the program opened and looked for, where that is known to be all of it.
     """
 
     record: RunRecord

@@ -1,0 +1,561 @@
+"""Runs that need not be made: found when nothing that matters changed, and never otherwise."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mlrun import runner
+from mlrun.caching.patterns import covering
+from mlrun.files import Cache, Home, remove_tree
+from mlrun.model import Caller, Finding, RunRequest
+from mlrun.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from mlrun.model import RunRecord
+
+VARIABLES = dict(os.environ)  # noqa: TID251  what a test starts from
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="what a run reads is observed on Linux")
+
+
+class Teller:
+    """Remembers what was told."""
+
+    def __init__(self) -> None:
+        self.facts: list[tuple[str, str]] = []
+        self.warnings: list[str] = []
+
+    def fact(self, label: str, text: str) -> None:
+        self.facts.append((label, text))
+
+    def warn(self, finding: Finding) -> None:
+        self.warnings.append(finding.message)
+
+    def say(self, text: str) -> None:
+        pass
+
+    def progress(self, task: str, done: float | None) -> None:
+        pass
+
+    def output_begins(self) -> None:
+        pass
+
+    def output_ends(self) -> None:
+        pass
+
+    def pause(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="session")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
+    """One for all tests here, so that the shim is compiled once."""
+    return Cache(tmp_path_factory.mktemp("caching") / "cache")
+
+
+@pytest.fixture(scope="session")
+def sink() -> Iterator[int]:
+    descriptor = os.open(os.devnull, os.O_WRONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+class Project:
+    """A project in a repository, and somebody who runs it."""
+
+    def __init__(self, folder: Path, home: Home, cache: Cache, sink: int) -> None:
+        self.folder = folder
+        self.home = home
+        self.cache = cache
+        self.sink = sink
+        self.variables = {name: text for name, text in VARIABLES.items() if not name.startswith("MLRUN_")}
+        self.variables["PATH"] = "/usr/bin:/bin"
+        self.told = Teller()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.git("init", "-q", "-b", "main")
+
+    def git(self, *words: str) -> None:
+        subprocess.run(["git", *words], cwd=self.folder, check=True, capture_output=True)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    def declare(self, command: str, **keys: Any) -> None:
+        others = keys.pop("others", {})
+        content = {"entry_points": {"main": {"command": command, "cache": True, **keys}, **others}}
+        self.write("MLproject", json.dumps(content))
+
+    def commit(self) -> None:
+        self.git("add", "-A")
+        self.git("commit", "-qm", "state", "--allow-empty")
+
+    def run(self, *, target: str | None = None, **request: Any) -> RunRecord:
+        self.told = Teller()
+        stage = runner.Stage(
+            caller=Caller(directory=str(self.folder), variables=self.variables),
+            home=self.home,
+            cache=self.cache,
+            teller=self.told,
+            stdout=self.sink,
+            stderr=self.sink,
+        )
+        asked = RunRequest(target=target or str(self.folder), env_manager="system", **request)
+        return runner.run(runner.take(asked, stage), stage)
+
+    def status(self, **request: Any) -> str:
+        return self.run(**request).status
+
+    @property
+    def why(self) -> str:
+        return dict(self.told.facts).get("cache", "")
+
+    def read(self, name: str) -> str:
+        return (self.folder / name).read_text()
+
+
+@pytest.fixture
+def project(tmp_path: Path, shared_cache: Cache, sink: int) -> Project:
+    return Project(tmp_path / "project", Home(tmp_path / "home"), shared_cache, sink)
+
+
+@pytest.fixture
+def copying(project: Project) -> Project:
+    """It copies what goes in to what comes out, by way of code."""
+    project.write("data.txt", "data\n")
+    project.write("copy.sh", "cat data.txt > out.txt\necho $1 >> out.txt\n")
+    project.write(".gitignore", "out.txt\n")
+    project.declare(
+        "bash copy.sh {n}", inputs=["data.txt"], outputs=["out.txt"], parameters={"n": {"default": "1"}}
+    )
+    project.commit()
+    return project
+
+
+# --- hits -------------------------------------------------------------------------------------------------
+
+
+def test_the_same_again_is_not_run(copying: Project) -> None:
+    first = copying.run()
+    again = copying.run()
+    third = copying.run()
+    assert [each.status for each in (first, again, third)] == ["finished", "cached", "cached"]
+    assert dict(again.parents)["cached_from"] == dict(third.parents)["cached_from"] == first.id
+    assert (again.exit_code, again.outputs, again.inputs) == (0, first.outputs, first.inputs)
+    assert again.cache_key == first.cache_key is not None
+    label, text = copying.told.facts[-1]
+    assert (label, text.startswith(f"from {first.name}, ")) == ("cached", True)
+    assert "; saved " in text
+
+
+def test_a_cached_run_is_listed_and_leads_to_its_original(copying: Project) -> None:
+    from mlrun.store import Query
+
+    first, again = copying.run(), copying.run()
+    store = Store(copying.home)
+    assert [row.id for row in store.query(Query(statuses=("cached",)))] == [again.id]
+    assert [row.id for row in store.query(Query(where="status = cached"))] == [again.id]
+    assert store.load(again.id) == again
+    assert store.find("latest") == again.id
+    assert dict(store.load(again.id).parents) == {"cached_from": first.id}
+
+
+def test_without_a_word_nothing_is_cached(copying: Project) -> None:
+    copying.declare("cat data.txt > out.txt", outputs=["out.txt"], cache=False)
+    assert [copying.status() for _ in range(2)] == ["finished", "finished"]
+    assert [copying.status(cache=True) for _ in range(2)] == ["finished", "cached"]
+
+
+def test_a_run_without_the_cache_can_be_found_by_later_ones(copying: Project) -> None:
+    assert [copying.status(cache=False) for _ in range(2)] == ["finished", "finished"]
+    assert copying.status() == "cached"
+
+
+def test_metrics_and_their_steps_are_those_of_the_original(copying: Project) -> None:
+    copying.declare("echo '{{\"loss\": 0.5}}' > m.json", outputs=[{"path": "m.json", "kind": "metrics"}])
+    first, again = copying.run(), copying.run()
+    assert (again.status, again.metrics) == ("cached", first.metrics)
+    series = [copying.home.run(each.id).metrics.read_bytes() for each in (first, again)]
+    assert series[0] == series[1] != b""
+
+
+def test_a_clone_elsewhere_is_the_same_project(copying: Project, tmp_path: Path) -> None:
+    copying.run()
+    copying.git("clone", "-q", ".", str(tmp_path / "clone"))
+    assert copying.status(target=str(tmp_path / "clone")) == "cached"
+    assert (tmp_path / "clone/out.txt").read_text() == "data\n1\n"
+
+
+def test_a_commit_of_an_url_is_the_same_as_the_folder(copying: Project) -> None:
+    copying.run()
+    assert copying.status(target=copying.folder.as_uri()) == "cached"
+
+
+def test_what_is_for_people_does_not_count(copying: Project) -> None:
+    copying.run()
+    copying.write("README.md", "news\n")
+    assert copying.status() == "cached"
+
+
+def test_what_other_entry_points_make_does_not_count(copying: Project) -> None:
+    other = {"other": {"command": "echo > made/by/other", "outputs": ["made/by/"]}}
+    copying.declare("cat copy.sh > out.txt", outputs=["out.txt"], others=other)
+    copying.run()
+    copying.write("made/by/other", "something")
+    assert copying.status() == "cached"
+
+
+# --- misses -----------------------------------------------------------------------------------------------
+
+
+def test_each_thing_that_decides_a_result_makes_another_run(copying: Project) -> None:
+    copying.run()
+    assert copying.status(parameters=(("n", "2"),)) == "finished"
+    copying.write("data.txt", "other\n")
+    assert copying.status() == "finished"
+    copying.write("copy.sh", "cat data.txt > out.txt\n")
+    assert copying.status() == "finished"
+    copying.write("new.sh", "")
+    assert copying.status() == "finished"
+    (copying.folder / "copy.sh").chmod(0o755)
+    assert copying.status() == "finished"
+    copying.variables["OMP_NUM_THREADS"] = "7"
+    assert copying.status() == "finished"
+    copying.variables["PYTHONPATH"] = "/elsewhere"
+    assert copying.status() == "finished"
+    copying.declare("bash copy.sh", inputs=["data.txt"], outputs=["out.txt"], env={"A": "1"})
+    assert copying.status() == "finished"
+    copying.declare("bash copy.sh", inputs=["data.txt"], outputs=["out.txt"], env={"A": "2"})
+    assert copying.status() == "finished"
+    assert copying.status() == "cached"
+
+
+def test_what_went_before_is_found_again(copying: Project) -> None:
+    first = copying.run()
+    copying.run(parameters=(("n", "2"),))
+    again = copying.run()
+    assert dict(again.parents)["cached_from"] == first.id
+    assert copying.read("out.txt") == "data\n1\n"
+    assert copying.told.warnings == [f"`out.txt`: changed since {first.name} made it, and put back"]
+
+
+def test_a_run_that_failed_stands_in_for_none(copying: Project) -> None:
+    copying.declare("echo > out.txt; exit 3", outputs=["out.txt"])
+    assert [copying.status() for _ in range(2)] == ["failed", "failed"]
+
+
+def test_a_run_that_did_not_write_its_outputs_stands_in_for_none(copying: Project) -> None:
+    copying.declare("true", outputs=["out.txt"])
+    assert [copying.status() for _ in range(2)] == ["finished", "finished"]
+    assert any("cannot stand in" in text and "was not written" in text for text in copying.told.warnings)
+    copying.write("out.txt", "of old")
+    assert [copying.status() for _ in range(2)] == ["finished", "finished"]
+
+
+def test_leftovers_in_an_output_folder_are_not_taken_for_results(copying: Project) -> None:
+    copying.write(".gitignore", "plots/\n")
+    copying.declare(
+        "mkdir -p plots; echo > plots/{n}.txt", outputs=["plots"], parameters={"n": {"default": "1"}}
+    )
+    copying.run()
+    copying.run(parameters=(("n", "2"),))
+    assert any("plots/1.txt" in text for text in copying.told.warnings)
+    assert copying.status(parameters=(("n", "2"),)) == "finished"
+
+
+def test_what_changes_while_a_run_is_made_does_not_spoil_the_cache(copying: Project) -> None:
+    """Whoever edits code or data meanwhile: the key is of before, the result perhaps of after."""
+    script = "cat data.txt > out.txt; echo changed > data.txt"
+    copying.declare(script, inputs=["data.txt"], outputs=["out.txt"])
+    copying.run()
+    assert any("input `data.txt` changed while it ran" in text for text in copying.told.warnings)
+    copying.write("data.txt", "data\n")
+    assert copying.status() == "finished"
+    copying.declare("cat copy.sh > out.txt; echo >> other.sh", outputs=["out.txt"])
+    copying.run()
+    assert any("`other.sh`, which counts as code" in text for text in copying.told.warnings)
+
+
+def test_a_secret_parameter_counts_and_is_nowhere_to_be_found(copying: Project) -> None:
+    parameters = {"key": {"type": "string", "secret": True}}
+    copying.declare("echo {key} | wc -c > out.txt", outputs=["out.txt"], parameters=parameters)
+    secret = "hunter2hunter2"
+    assert [copying.status(parameters=(("key", secret),)) for _ in range(2)] == ["finished", "cached"]
+    assert copying.status(parameters=(("key", "another"),)) == "finished"
+    for path in (*copying.home.runs.rglob("*.json"), *copying.home.cached.rglob("*")):
+        if path.is_file():
+            assert secret.encode() not in path.read_bytes()
+
+
+# --- what a run reads without a declaration ---------------------------------------------------------------
+
+
+@pytest.fixture
+def reading(project: Project) -> Project:
+    """Only `main.sh` is its code; all that it reads besides nobody declares."""
+    project.write(".gitignore", "out.txt\nignored*\n")
+    project.declare("bash main.sh", outputs=["out.txt"], code=["main.sh"])
+    return project
+
+
+def test_an_unlisted_project_file_that_was_read_counts(reading: Project) -> None:
+    reading.write("main.sh", "cat other.txt > out.txt")
+    reading.write("other.txt", "1")
+    reading.write("unread.txt", "1")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    reading.write("unread.txt", "2")
+    assert reading.status() == "cached"
+    reading.write("other.txt", "2")
+    assert reading.status() == "finished"
+    assert "`other.txt`, which it read and did not declare, changed since" in reading.why
+    assert reading.read("out.txt") == "2"
+
+
+def test_an_ignored_file_and_one_elsewhere_count(reading: Project, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.txt"
+    elsewhere.write_text("1")
+    reading.write("ignored.txt", "1")
+    reading.write("main.sh", f"cat ignored.txt {elsewhere} > out.txt")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    reading.write("ignored.txt", "2")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    elsewhere.write_text("2")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    elsewhere.unlink()
+    assert reading.status() == "failed"
+
+
+def test_a_file_that_was_looked_for_and_has_come_counts(reading: Project, tmp_path: Path) -> None:
+    local = tmp_path / "local.cfg"
+    reading.write("main.sh", f"[ -e {local} ] && cat {local} > out.txt || echo none > out.txt")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    local.write_text("here")
+    assert reading.status() == "finished"
+    assert "has come since" in reading.why
+    assert reading.read("out.txt") == "here"
+
+
+def test_a_file_that_has_come_into_a_folder_that_was_listed_counts(reading: Project) -> None:
+    (reading.folder / "ignored").mkdir()
+    reading.write("ignored/1.log", "")
+    reading.write("main.sh", "shopt -s nullglob; echo ignored/*.csv > out.txt")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    reading.write("ignored/1.csv", "")
+    assert reading.status() == "finished"
+    assert reading.read("out.txt") == "ignored/1.csv\n"
+
+
+def test_a_link_to_another_folder_counts(reading: Project, tmp_path: Path) -> None:
+    for version in ("v1", "v2"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "data.txt").write_text(version)
+    (reading.folder / "ignored").symlink_to(tmp_path / "v1")
+    reading.write("main.sh", "cat ignored/data.txt > out.txt")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    (reading.folder / "ignored").unlink()
+    (reading.folder / "ignored").symlink_to(tmp_path / "v2")
+    assert reading.status() == "finished"
+    assert reading.read("out.txt") == "v2"
+
+
+def test_a_program_of_the_projects_own_counts(reading: Project) -> None:
+    reading.write("main.sh", "./ignored.tool > out.txt")
+    for number in ("1", "2"):
+        reading.write("ignored.c", f'#include <stdio.h>\nint main(void) {{ puts("{number}"); return 0; }}')
+        subprocess.run(["cc", "-o", "ignored.tool", "ignored.c"], cwd=reading.folder, check=True)
+        assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+        assert reading.read("out.txt") == f"{number}\n"
+
+
+def test_what_git_was_told_to_overlook_counts(copying: Project) -> None:
+    copying.run()
+    copying.git("update-index", "--skip-worktree", "copy.sh")
+    copying.write("copy.sh", "echo other > out.txt\n")
+    assert copying.status() == "finished"
+    assert copying.read("out.txt") == "other\n"
+
+
+def test_a_file_that_is_read_and_then_changed_keeps_a_run_out_of_the_cache(reading: Project) -> None:
+    reading.write("ignored.count", "1")
+    reading.write("main.sh", "cat ignored.count > out.txt; echo 2 > ignored.count")
+    reading.run()
+    assert any("`ignored.count`, which it wrote itself" in text for text in reading.told.warnings)
+    assert reading.status() == "finished"
+
+
+def test_a_run_that_nobody_observed_depends_on_all_that_lies_there(reading: Project) -> None:
+    reading.write("main.sh", "cat other.txt ignored.txt > out.txt")
+    reading.write("other.txt", "1")
+    reading.write("ignored.txt", "1")
+    assert [reading.status(observe="off") for _ in range(2)] == ["finished", "cached"]
+    for name in ("other.txt", "ignored.txt", "new.txt", "ignored.new"):
+        reading.write(name, "2")
+        assert [reading.status(observe="off") for _ in range(2)] == ["finished", "cached"]
+
+
+def test_what_a_run_wrote_besides_is_put_back_too(reading: Project) -> None:
+    reading.write("main.sh", "echo aside > ignored.aside; echo out > out.txt; echo line >> ignored.log")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    (reading.folder / "ignored.aside").unlink()
+    reading.write("ignored.log", "line\nof another\n")
+    assert reading.status() == "cached"
+    assert reading.read("ignored.aside") == "aside\n"
+    assert reading.read("ignored.log") == "line\nof another\n"
+    reading.write("ignored.aside", "tampered")
+    assert reading.status() == "finished"
+    assert reading.read("ignored.aside") == "aside\n"
+
+
+# --- putting back -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def making(project: Project) -> Project:
+    """It makes a folder and a program."""
+    project.write(".gitignore", "plots\ntool\n")
+    script = "mkdir -p plots/deep; echo a > plots/a; echo b > plots/deep/b; ln -sf a plots/link"
+    project.declare(f"{script}; echo true > tool; chmod +x tool", outputs=["plots", "tool"])
+    project.commit()
+    return project
+
+
+def tree(folder: Path) -> dict[str, tuple[str, bool]]:
+    """All that lies in a folder: contents or targets, and whether it can be executed."""
+    return {
+        path.relative_to(folder).as_posix(): (
+            (f"-> {os.readlink(path)}", False)
+            if path.is_symlink()
+            else (path.read_text(), os.access(path, os.X_OK))
+        )
+        for path in sorted(folder.rglob("*"))
+        if ".git" not in path.parts and (path.is_symlink() or path.is_file())
+    }
+
+
+def outputs_of(folder: Path) -> dict[str, tuple[str, bool]]:
+    return {name: found for name, found in tree(folder).items() if name.startswith(("plots", "tool"))}
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "rm -r plots",
+        "rm plots/a",
+        "rm -r plots tool",
+        "echo x > plots/a",
+        "echo x > plots/deep/b; rm plots/link",
+        "chmod -x tool",
+        "rm tool; ln -s /dev/null tool",
+        "rm -r plots; ln -s /tmp plots",
+        "rm -r plots; echo > plots",
+        "ln -sf deep plots/link",
+    ],
+)
+def test_outputs_are_put_back_as_they_were(making: Project, harm: str, tmp_path: Path) -> None:
+    making.run()
+    before = outputs_of(making.folder)
+    subprocess.run(["bash", "-c", harm], cwd=making.folder, check=True)
+    assert making.status() == "cached"
+    assert outputs_of(making.folder) == before
+    assert not list(making.home.temporary.iterdir())
+
+
+def test_nothing_is_written_through_a_link_or_removed_that_no_run_made(
+    making: Project, tmp_path: Path
+) -> None:
+    making.run()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/file").write_text("mine")
+    shutil.rmtree(making.folder / "plots")
+    (making.folder / "tool").unlink()
+    (making.folder / "tool").symlink_to(tmp_path / "mine/file")
+    assert making.status() == "cached"
+    assert (tmp_path / "mine/file").read_text() == "mine"
+    making.write("plots/mine", "mine")
+    making.write("plots/a", "x")
+    assert making.status() == "finished"
+    assert "`plots` holds `mine`, which it did not make" in making.why
+    assert making.read("plots/mine") == "mine"
+
+
+def test_an_output_behind_a_link_is_made_anew(making: Project, tmp_path: Path) -> None:
+    making.declare("mkdir -p deep; echo a > deep/a", outputs=["deep/a"])
+    making.run()
+    (tmp_path / "elsewhere").mkdir()
+    shutil.rmtree(making.folder / "deep")
+    (making.folder / "deep").symlink_to(tmp_path / "elsewhere")
+    assert making.status() == "finished"
+
+
+def test_outputs_that_the_store_lost_are_made_anew(making: Project) -> None:
+    making.run()
+    remove_tree(making.home.objects, trash=making.home.trash)
+    making.home.objects.mkdir()
+    assert [making.status() for _ in range(2)] == ["finished", "cached"]
+
+
+def test_a_damaged_object_is_never_put_back(making: Project) -> None:
+    making.run()
+    for path in making.home.objects.rglob("*"):
+        if path.is_file() and path.read_bytes() == b"true\n":
+            path.chmod(0o644)
+            path.write_text("evil\n")
+    (making.folder / "tool").unlink()
+    assert making.status() == "finished"
+    assert making.read("tool") == "true\n"
+
+
+def test_removed_runs_and_lost_folders_are_no_hindrance(making: Project) -> None:
+    first = making.run()
+    second = making.run(cache=False)
+    shutil.rmtree(making.home.cached, ignore_errors=False)
+    assert making.status() == "finished"  # the number that keys are made with has gone, too
+    third = making.run()
+    assert third.status == "cached"
+    for path in making.home.cached.iterdir():
+        if path.name != "salt":
+            remove_tree(path, trash=making.home.trash)
+    assert making.status() == "cached"
+    original = dict(third.parents)["cached_from"]
+    assert original not in (first.id, second.id)
+    Store(making.home).remove((original,))
+    assert making.status() == "finished"
+
+
+# --- words ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "path", "covered"),
+    [
+        ("train.py", "train.py", True),
+        ("train.py", "sub/train.py", False),
+        ("lib/", "lib/a/b.py", True),
+        ("lib", "library.py", False),
+        (".", "anything/at/all", True),
+        ("**/*.sql", "a.sql", True),
+        ("**/*.sql", "a/b/c.sql", True),
+        ("*.py", "a.py", True),
+        ("*.py", "a/b.py", False),
+        ("data/[ab].csv", "data/a.csv", True),
+        ("data/[!ab].csv", "data/a.csv", False),
+        ("data/[ab].csv", "data/[ab].csv", True),
+        ("models/*", "models/deep/file", True),
+    ],
+)
+def test_words_for_files(word: str, path: str, covered: bool) -> None:
+    assert covering([word])(path) is covered
