@@ -93,6 +93,11 @@ class Reproduction:
         order: tuple[Verdict, ...] = ("identical", "equal", "close", "unknown", "different")
         return max(found, key=order.index, default="unknown")
 
+    @property
+    def among_themselves(self) -> Verdict:
+        """How several repetitions compare with each other."""
+        return judgement.verdict_of(self.spread)
+
 
 def reproduce(wanted: Wanted, stage: Stage) -> Reproduction:
     """Repeat a run and compare. Raises MlrunError where mlrun itself cannot do its part."""

@@ -163,7 +163,20 @@ def test_unseeded_random_is_different_and_the_program_is_named(shell: Shell) -> 
     assert all(repetition["causes"] == [] for repetition in found["repetitions"])
     assert {item["name"]: item["level"] for item in found["spread"]}["rmse"] == "different"
     text = shell.mlrun("reproduce", "latest~2", "-q").stdout
-    assert "the program itself is not deterministic" in text
+    assert "the program is not deterministic, or reads what no record holds" in text
+
+
+@pytest.mark.slow
+def test_what_no_record_holds_is_told_from_chance(shell: Shell, project: Path) -> None:
+    text = (project / "train.py").read_text()
+    (project / "train.py").write_text(text.replace("total =", "total = float(os.environ['BIAS']) +", 1))
+    shell.variables["BIAS"] = "1"
+    run(shell)
+    shell.variables["BIAS"] = "2"
+    done = shell.mlrun("reproduce", "--runs", "2", "-q")
+    assert done.returncode == 1
+    assert "2 repetitions are identical among themselves" in done.stdout
+    assert "it is no chance" in done.stdout
 
 
 @pytest.mark.slow
@@ -214,7 +227,8 @@ def test_a_seed_that_the_program_makes_up_and_logs_is_no_cause(
         shell.variables |= {"UV_INDEX_URL": index.url, "UV_DEFAULT_INDEX": index.url}
         shell.record(".")
     assert reproduce(shell, code=1)["repetitions"][0]["causes"] == []
-    text = shell.mlrun("reproduce", "latest~1", "-q").stdout
+    text = shell.mlrun("reproduce", "latest~1", "-q", "--runs", "2").stdout
+    assert "2 repetitions differ among themselves" in text
     assert "the program itself is not deterministic" in text
     assert "it logged another `seed`: " in text
 

@@ -23,6 +23,15 @@ _WORDS = {
     "unknown": "cannot tell",
     "impossible": "cannot be repeated",
 }
+_OF_ITSELF = "the program itself is not deterministic: all that went in was the same for all of them"
+_OF_ITSELF_OR_UNSEEN = (
+    "all that is recorded of what went in was the same: the program is not deterministic, or reads what no"
+    " record holds, such as a variable of the shell that is not declared"
+)
+_SINCE_THEN = (
+    "it is no chance, for the repetitions agree: something has changed since that no record holds, such as a"
+    " variable of the shell that is not declared, what a server answers, or the machine"
+)
 
 
 def verdict(found: Reproduction) -> str:
@@ -70,11 +79,9 @@ def describe(found: Reproduction) -> Lines:
         lines += _repetition(repetition)
     if found.spread:
         differs = [item for item in found.spread if item.level != "identical"]
-        count = len(found.repetitions)
-        first = f"{count} repetitions are identical among themselves"
-        if differs:
-            first = f"{count} repetitions differ among themselves: it is not the machine, it is the program"
-        lines.append(("spread", first))
+        level = found.among_themselves
+        how = "differ" if level == "different" else f"are {_WORDS[level]}"
+        lines.append(("spread", f"{len(found.repetitions)} repetitions {how} among themselves"))
         lines += [("", _item(item)) for item in differs[:_SHOWN]]
     lines += _explained(found)
     return lines
@@ -99,7 +106,7 @@ def _item(item: Item) -> str:
 
 
 def _explained(found: Reproduction) -> Lines:
-    """What went in otherwise; where nothing did, the program itself is to blame."""
+    """What went in otherwise; where no record tells of any, several repetitions tell chance from cause."""
     unlike = [it for it in found.repetitions if it.verdict in ("different", "close", "equal")]
     if not unlike:
         return []
@@ -112,13 +119,13 @@ def _explained(found: Reproduction) -> Lines:
     if secrets:
         text = f"secret {', '.join(secrets)}, given anew, may be another; or the program is not deterministic"
         return [("because", text)]
-    lines = [
-        ("because", "all that went in was the same: the program itself is not deterministic"),
-        *(("", text) for text in _logged_otherwise(found.original, unlike[0].record)),
-        ("", "hint: seed its random numbers; times of day, threads and network answers differ too"),
-    ]
-    if len(found.repetitions) == 1:
-        lines.append(("", "hint: `--runs 3` measures how much it differs from itself"))
+    if found.spread and found.among_themselves != "different":
+        return [("because", _SINCE_THEN)]
+    lines = [("because", _OF_ITSELF if found.spread else _OF_ITSELF_OR_UNSEEN)]
+    lines += [("", text) for text in _logged_otherwise(found.original, unlike[0].record)]
+    lines.append(("", "hint: seed its random numbers; times of day, threads and network answers differ too"))
+    if not found.spread:
+        lines.append(("", "hint: `--runs 3` tells whether it differs from itself, and how much"))
     return lines
 
 
