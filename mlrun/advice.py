@@ -1,7 +1,8 @@
-"""What a program's last words say of its environment: that it lacks a package, or that it is too new.
+"""What a program's last words say of why it failed: what it lacks, or that its packages are too new.
 
 Libraries drop names and arguments in the course of years; a program that dies of that is helped by the
-packages of its own day, and its author's last words are known before anybody asks.
+packages of its own day, and its author's last words are known before anybody asks. Others want a host, a
+login, a program or a file that is not there: that is said in a line too, below whatever the program printed.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING
 from mlrun.model import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
 _LAST_WORDS = re.compile(r"^(?:\w+\.)*(?P<kind>\w*(?:Error|Exception)): (?P<said>.*)$")
 _MISSING = re.compile(r"No module named '?(?P<module>[\w.]+)'?")
+
+_OF_A_PART = re.compile(r"Run \(ID '\w+'\) failed|returned non-zero exit status|^Command '")
+"""What is said of a part that failed: the part's own last words stand above."""
 
 # How each looks, and what it means; the texts are those of CPython, numpy and protobuf.
 _DROPPED = (
@@ -54,17 +58,91 @@ _DROPPED = (
 )
 
 
+# Where a program asks for what is not there: how it looks, the code, what it means, what to do.
+# The texts are those of CPython, bash, urllib3, aiohttp, boto3, google-auth, wandb, kaggle, openai, Spark and
+# the dynamic loader.
+_INSTALL = "install it, or run the project in a container that has it (`docker_env`)"
+_LACKING = (
+    (
+        re.compile(
+            r"host='(?P<what>[\w.-]+)', port=\d+\): Max retries exceeded"
+            r"|Failed to resolve '(?P<what1>[\w.-]+)'"
+            r"|Could not resolve host: (?P<what2>[\w.-]+)"
+            r"|Cannot connect to host (?P<what3>[\w.-]+):\d+"
+            r"|Could not connect to the endpoint URL: \"https?://(?P<what4>[^/\"]+)"
+        ),
+        "unreachable-host",
+        "the program could not reach `{what}`",
+        "what it gets from there is not in the repository",
+    ),
+    (
+        re.compile(r"Name or service not known|failure in name resolution|Network is unreachable"),
+        "unreachable-host",
+        "the program could not reach a host on the network",
+        "what it gets from there is not in the repository",
+    ),
+    (
+        re.compile(r"api_key not configured|wandb\.login\(\)|wandb login"),
+        "needs-login",
+        "the program wants a login to Weights & Biases",
+        "`WANDB_API_KEY=KEY mlrun run …`; `WANDB_MODE=offline` does without, where nothing is fetched",
+    ),
+    (
+        re.compile(
+            r"Unable to locate credentials|NoCredentialsError|DefaultCredentialsError"
+            r"|Could not find kaggle\.json|The api_key client option must be set"
+        ),
+        "needs-login",
+        "the program wants credentials and does not find them",
+        "set them where it looks for them; variables of your shell reach it",
+    ),
+    (
+        re.compile(r"JAVA_HOME is not set|Java gateway process exited|JAVA_GATEWAY_EXITED|java: not found"),
+        "missing-program",
+        "the program needs Java, which is not found here",
+        "install a Java runtime of its day, or set `JAVA_HOME`",
+    ),
+    (
+        re.compile(r"(?P<what>lib[\w.+-]+\.so[\w.]*): cannot open shared object file"),
+        "missing-library",
+        "the system library `{what}` is missing",
+        "install the package of the system that holds it",
+    ),
+    (
+        re.compile(r"^\S*sh: (?:.*[ :])?(?P<what>[\w.+-]+): (?:command )?not found$"),
+        "missing-program",
+        "`{what}` is not installed here, and the environment brings none along",
+        _INSTALL,
+    ),
+)
+_NO_FILE = re.compile(
+    r"No such file or directory: b?'(?P<path>[^']+)'"
+    r"|can't open file '(?P<path1>[^']+)'"
+    r"|File b?'?(?P<path2>[^' ]+)'? does not exist"
+)
+_VARIABLE = re.compile(r"os\.py\", line \d+, in __getitem__")
+_NEAR_THE_END = 40
+
+
 def advise(
-    tail: str, *, packages: Collection[str], as_of: str | None, committed_at: str | None, target: str
+    tail: str,
+    *,
+    packages: Collection[str],
+    as_of: str | None,
+    committed_at: str | None,
+    target: str,
+    there: Callable[[str], bool] | None = None,
 ) -> Finding | None:
-    """What to try next, from the end of a failed program's output; None where it says nothing of that.
+    """What it lacked and what to try next, from the end of a failed program's output; None where it says
+    nothing of that.
 
     `packages` are the distributions that it could import, `as_of` the day they are of (None: now),
-    `committed_at` the date of the code, UTC text.
+    `committed_at` the date of the code, UTC text. `there` says whether a path is in the project's folder.
     """
     words = _last_words(tail)
     if words is None:
-        return None
+        lines = [line.strip() for line in tail.splitlines()[-_NEAR_THE_END:] if line.strip()]
+        return _lacking(lines[-1] if lines else "", there)
     kind, said = words
     if missing := _MISSING.search(said):
         top = missing["module"].partition(".")[0]
@@ -76,6 +154,10 @@ def advise(
                 hint="name the package that has it in the project's requirements",
             )
         return _too_new(f"`{top}` no longer has `{missing['module']}`", as_of, committed_at, target)
+    if kind == "KeyError" and _VARIABLE.search(tail):
+        return _unset(said.strip("'"))
+    if found := _lacking(f"{kind}: {said}", there):
+        return found
     if kind not in ("ImportError", "AttributeError", "TypeError", "ValueError", "InvalidParameterError"):
         return None
     for pattern, meaning in _DROPPED:
@@ -85,11 +167,58 @@ def advise(
 
 
 def _last_words(tail: str) -> tuple[str, str] | None:
-    """The last line that names an exception, near the end."""
-    for line in reversed(tail.splitlines()[-40:]):
-        if match := _LAST_WORDS.match(line.strip()):
+    """The last line that names an exception, near the end; of a part that failed, that part's own."""
+    lines = tail.splitlines()
+    for number, line in enumerate(reversed(lines)):
+        match = _LAST_WORDS.match(line.strip())
+        if match is None:
+            continue
+        if number >= _NEAR_THE_END:
+            return None
+        if not _OF_A_PART.search(match["said"]):
             return match["kind"], match["said"]
+        above = "\n".join(lines[: len(lines) - number - 1])
+        return _last_words(above) or (match["kind"], match["said"])
     return None
+
+
+def _lacking(said: str, there: Callable[[str], bool] | None) -> Finding | None:
+    """What was not there that the program asked for: a host, a login, a program, a file."""
+    for pattern, code, message, hint in _LACKING:
+        if match := pattern.search(said):
+            what = next((text for text in match.groups() if text), "")
+            return Finding(level="warning", code=code, message=message.format(what=what), hint=hint)
+    match = _NO_FILE.search(said)
+    return _no_file(next(path for path in match.groups() if path), there) if match else None
+
+
+def _no_file(path: str, there: Callable[[str], bool] | None) -> Finding | None:
+    """What the program opens, or starts, and is not there."""
+    if there is None or there(path):
+        return None
+    if "/" not in path and "." not in path:
+        message = f"`{path}` is not installed here, and the environment brings none along"
+        return Finding(level="warning", code="missing-program", message=message, hint=_INSTALL)
+    hint = "the project's readers may be told where to get it"
+    if path.startswith("/"):
+        hint = "a path of another machine; where it is a parameter, give yours"
+    if any(there(name) for name in (f"{path}.dvc", ".dvc", "../.dvc")):
+        hint = "DVC keeps it: `dvc pull` in a clone, where its remote can be reached, and run that folder"
+    return Finding(
+        level="warning",
+        code="missing-file",
+        message=f"`{path}`, which the program opens, is not there",
+        hint=hint,
+    )
+
+
+def _unset(name: str) -> Finding:
+    return Finding(
+        level="warning",
+        code="unset-variable",
+        message=f"the program reads the variable `{name}`, which is not set",
+        hint=f"`{name}=… mlrun run …`",
+    )
 
 
 def _holds(packages: Collection[str], module: str) -> bool:

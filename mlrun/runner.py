@@ -628,6 +628,7 @@ def _advice(
         as_of=environment.as_of,
         committed_at=committed_at,
         target=record.target,
+        there=lambda path: (snapshot.directory / path).exists(),
     )
     return () if found is None else (found,)
 

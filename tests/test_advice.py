@@ -6,10 +6,19 @@ from mlrun.advice import advise
 
 
 def told(
-    tail: str, *, as_of: str | None = None, committed_at: str | None = "2020-08-12T09:00:00Z"
+    tail: str,
+    *,
+    as_of: str | None = None,
+    committed_at: str | None = "2020-08-12T09:00:00Z",
+    there: frozenset[str] = frozenset(),
 ) -> tuple[str, str] | None:
     finding = advise(
-        tail, packages={"numpy", "scikit-learn"}, as_of=as_of, committed_at=committed_at, target="."
+        tail,
+        packages={"numpy", "scikit-learn"},
+        as_of=as_of,
+        committed_at=committed_at,
+        target=".",
+        there=there.__contains__,
     )
     return None if finding is None else (finding.code, f"{finding.message} / {finding.hint}")
 
@@ -85,3 +94,103 @@ def test_without_a_commit_the_day_is_left_to_the_reader() -> None:
     found = told("AttributeError: module 'numpy' has no attribute 'int'", committed_at=None)
     assert found is not None
     assert "--as-of DATE" in found[1]
+
+
+MAX_RETRIES = "HTTPSConnectionPool(host='data.example', port=443): Max retries exceeded with url: /wine.csv"
+
+
+@pytest.mark.parametrize(
+    ("tail", "code", "part"),
+    [
+        (
+            f"requests.exceptions.ConnectionError: {MAX_RETRIES} (Caused by …)",
+            "unreachable-host",
+            "data.example",
+        ),
+        (
+            "urllib.error.URLError: <urlopen error [Errno -2] Name or service not known>",
+            "unreachable-host",
+            "a host",
+        ),
+        (
+            "wandb.errors.UsageError: api_key not configured (no-tty). call …",
+            "needs-login",
+            "WANDB_MODE=offline",
+        ),
+        (
+            "botocore.exceptions.NoCredentialsError: Unable to locate credentials",
+            "needs-login",
+            "credentials",
+        ),
+        ("bash: line 1: Rscript: command not found", "missing-program", "`Rscript`"),
+        ("/bin/sh: 1: dot: not found", "missing-program", "`dot`"),
+        ("FileNotFoundError: [Errno 2] No such file or directory: 'java'", "missing-program", "`java`"),
+        (
+            "RuntimeError: Java gateway process exited before sending its port number",
+            "missing-program",
+            "Java",
+        ),
+        (
+            "ImportError: libGL.so.1: cannot open shared object file: No such file",
+            "missing-library",
+            "`libGL.so.1`",
+        ),
+        (
+            "OSError: libgomp.so.1: cannot open shared object file: No such …",
+            "missing-library",
+            "`libgomp.so.1`",
+        ),
+        (
+            "python: can't open file 'main.py': [Errno 2] No such file or directory",
+            "missing-file",
+            "`main.py`",
+        ),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: 'data/a.csv'",
+            "missing-file",
+            "where to get it",
+        ),
+        ("FileNotFoundError: [Errno 2] File b'a.csv' does not exist: b'a.csv'", "missing-file", "`a.csv`"),
+        (
+            "FileNotFoundError: [Errno 2] No such file or directory: '/home/me/a.csv'",
+            "missing-file",
+            "another machine",
+        ),
+    ],
+)
+def test_last_words_that_tell_of_what_is_not_there(tail: str, code: str, part: str) -> None:
+    found = told(f"begun\n{tail}\n")
+    assert found is not None
+    assert found[0] == code
+    assert part in found[1]
+
+
+def test_a_file_that_dvc_keeps_is_to_be_pulled_and_one_that_is_there_is_not_missed() -> None:
+    said = "FileNotFoundError: [Errno 2] No such file or directory: 'data/a.csv'\n"
+    found = told(said, there=frozenset({"data/a.csv.dvc"}))
+    assert found is not None
+    assert "dvc pull" in found[1]
+    assert told(said, there=frozenset({"data/a.csv"})) is None
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    frames = (
+        '  File "/usr/lib/python3.11/os.py", line 679, in __getitem__\n    raise KeyError(key) from None\n'
+    )
+    assert told(f"Traceback:\n{frames}KeyError: 'TOKEN'\n") == (
+        "unset-variable",
+        "the program reads the variable `TOKEN`, which is not set / `TOKEN=… mlrun run …`",
+    )
+
+
+def test_of_a_step_that_failed_its_own_words_count() -> None:
+    step = "ModuleNotFoundError: No module named 'seaborn'\n"
+    frames = "  File x\n" * 60
+    for last in (
+        "mlflow.exceptions.ExecutionException: Run (ID '08140f3e6828a6170fe205e0ba29c61f') failed\n",
+        "subprocess.CalledProcessError: Command '['python', 'x.py']' returned non-zero exit status 1.\n",
+    ):
+        found = told(f"{frames}{step}Traceback (most recent call last):\n  File y\n{last}")
+        assert found is not None
+        assert found[0] == "missing-package"
+    assert told("mlflow.exceptions.ExecutionException: Run (ID '08140f3e') failed\n") is None

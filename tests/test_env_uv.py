@@ -108,3 +108,100 @@ error: No solution found when resolving dependencies
 def test_what_has_no_solution_is_told_by_what_it_starts_from(said: str, told: str) -> None:
     error = explain("resolve it", Captured(exit_code=1, stdout=b"", stderr=said.encode()))
     assert (error.message, error.code) == (f"cannot resolve it: {told}", "cannot-resolve")
+
+
+def by_repository(url: str, *words: str, inside: str = "") -> str:
+    """What uv 0.9 says where git fails."""
+    lines = [f"error: Failed to download and build `tool @ {url}`", "  cause: Git operation failed"]
+    lines += [
+        "  cause: failed to clone into: /cache/git-v2/db/e9",
+        *([f"  cause: {inside}"] if inside else []),
+    ]
+    lines.append(
+        "  cause: process didn't exit successfully: `/usr/bin/git fetch --force --update-head-ok"
+        f" '{url.removeprefix('git+').partition('@main')[0]}' '+HEAD:refs/remotes/origin/HEAD'`"
+        " (exit status: 128)"
+    )
+    return "\n".join([*lines, "         --- stderr", *(f"         {word}" for word in words), ""])
+
+
+NOT_TO_BE_HAD = [
+    (
+        by_repository(
+            "git+https://git.example/me/tool.git@main",
+            "fatal: unable to access 'https://git.example/me/tool.git/': Could not resolve host: x.example",
+        ),
+        "cannot fetch `tool` from https://git.example/me/tool.git@main: Could not resolve host: x.example",
+        "check the network",
+    ),
+    (
+        by_repository(
+            "git+ssh://git@git.example/me/tool.git",
+            "ssh: Could not resolve hostname git.example: Name or service not known",
+            "fatal: Could not read from remote repository.",
+        ),
+        "cannot fetch `tool` from ssh://git.example/me/tool.git: Could not resolve host: git.example",
+        "check the network",
+    ),
+    (
+        by_repository(
+            "git+https://git.example/tool@v9",
+            "fatal: couldn't find remote ref refs/tags/v9",
+            inside="failed to fetch branch or tag `v9`",
+        ),
+        "cannot fetch `tool` from https://git.example/tool@v9: it has no branch or tag `v9`",
+        "correct it",
+    ),
+    (
+        by_repository(
+            "git+https://git.example/tool",
+            "fatal: could not read Username for 'https://git.example': terminal prompts disabled",
+        ),
+        (
+            "cannot fetch `tool` from https://git.example/tool: it is not there, or not for everybody"
+            " (could not read Username for 'https://git.example': terminal prompts disabled)"
+        ),
+        "log git in",
+    ),
+    (
+        by_repository(
+            "git+https://git.example/tool",
+            "fatal: unable to access 'https://git.example/tool/': Could not resolve host: git.example",
+        ).replace("Failed to download and build `tool @ git+https://git.example/tool`\n  cause: ", ""),
+        "cannot fetch https://git.example/tool: Could not resolve host: git.example",
+        "check the network",
+    ),
+    (
+        (
+            "error: Failed to download `tool @ https://git.example/tool-1.0-py3-none-any.whl`\n"
+            "  cause: Request failed after 3 retries in 5.4s\n"
+            "  cause: Failed to fetch: https://git.example/tool-1.0-py3-none-any.whl\n"
+            "  cause: dns error\n"
+            "  cause: failed to lookup address information: Name or service not known\n"
+        ),
+        (
+            "cannot fetch `tool` from https://git.example/tool-1.0-py3-none-any.whl:"
+            " Could not resolve host: git.example"
+        ),
+        "check the network",
+    ),
+    (
+        (
+            "error: Failed to download and build `tool @ https://git.example/main.zip`\n"
+            "  cause: Failed to fetch: https://git.example/main.zip\n"
+            "  cause: HTTP status client error (404 Not Found) for url (https://git.example/main.zip)\n"
+        ),
+        (
+            "cannot fetch `tool` from https://git.example/main.zip:"
+            " HTTP status client error (404 Not Found) for url (https://git.example/main.zip)"
+        ),
+        "check the network and the address",
+    ),
+]
+
+
+@pytest.mark.parametrize(("said", "message", "hint"), NOT_TO_BE_HAD)
+def test_what_is_not_where_it_is_asked_from_is_said_in_one_line(said: str, message: str, hint: str) -> None:
+    error = explain("resolve the environment", Captured(exit_code=1, stdout=b"", stderr=said.encode()))
+    assert (error.message, error.code, error.details) == (message, "cannot-fetch-package", ())
+    assert (error.hint or "").startswith(hint)

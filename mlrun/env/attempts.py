@@ -20,6 +20,7 @@ import contextlib
 import os
 import re
 import time
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from mlrun.env.as_of import shown
@@ -31,7 +32,7 @@ from mlrun.env.pythons import (
     neighbours,
     version_of_pip,
 )
-from mlrun.env.uv import NO_SUCH_PACKAGE, PUBLISHED_LATER
+from mlrun.env.uv import CANNOT_FETCH, NO_SUCH_PACKAGE, PUBLISHED_LATER
 from mlrun.errors import EnvironmentBuildError
 from mlrun.value import replace, value
 
@@ -56,6 +57,8 @@ _SOURCES = (".py", ".ipynb")
 _BY_CONDA = "`--env-manager conda`, where conda or micromamba is installed"
 _OLD_DAYS = 180
 _QUOTED = 6
+_SHORT = 110
+_LONGEST_LINE = 300
 
 
 @value
@@ -92,7 +95,7 @@ def attempts(
     """
     choice = first_choice(asked.python, as_of=site.day.as_of, caller=site.caller, probes=probes)
     first = Attempt(asked=asked, day=site.day, choice=choice, adaptations=choice.adaptations)
-    first = replace(first, turned=f"uv, {_python(choice.interpreter)}")
+    first = replace(first, turned="uv")
     first, error = yield from _as_asked(first)
     if error.code in _FINAL:
         return
@@ -133,12 +136,19 @@ def _otherwise(
     first: Attempt, smaller: list[Asked], error: EnvironmentBuildError
 ) -> Generator[Attempt, EnvironmentBuildError, None]:
     """Less than what is asked, and packages of now."""
-    cuts = [_cut_down(first, cut) for cut in smaller]
+    away = error.message if error.code == CANNOT_FETCH else ""
+    cuts = [_cut_down(first, cut) for cut in smaller if not _names_any(cut, away)]
     for cut_down in cuts:
         yield from _with_either(cut_down)
-    if not _is_unknown(error):
+    if not _is_unknown(error) and not away:
         for way in (first, *cuts[:1]):
             yield _of_now(way)
+
+
+def _names_any(asked: Asked, message: str) -> bool:
+    """Whether it asks for a URL that a message names."""
+    urls = [item.text.partition(" @ ")[2].partition(";")[0].strip() for item in asked.requirements]
+    return any(url and url.removeprefix("git+") in message for url in urls)
 
 
 def _with_either(attempt: Attempt) -> Generator[Attempt, EnvironmentBuildError, EnvironmentBuildError]:
@@ -151,13 +161,13 @@ def _with_either(attempt: Attempt) -> Generator[Attempt, EnvironmentBuildError, 
 
 def _by_pip(attempt: Attempt, error: EnvironmentBuildError) -> Attempt:
     pip = f"pip {version_of_pip(attempt.choice.interpreter)}"
-    text = f"resolved by {pip} as of that day, since uv could not: {error.message}"
+    text = f"resolved by {pip} as of that day, since uv could not: {in_short(error)}"
     if attempt.asked.lock:
-        text = f"built by {pip} with the tools of its day, since uv could not: {error.message}"
+        text = f"built by {pip} with the tools of its day, since uv could not: {in_short(error)}"
     return replace(
         attempt,
         pip=True,
-        turned=f"{pip} as of that day, {_python(attempt.choice.interpreter)}",
+        turned=f"{pip} as of that day",
         adaptations=(*attempt.adaptations, text),
     )
 
@@ -193,15 +203,14 @@ def _without_unreachable(attempt: Attempt, error: EnvironmentBuildError) -> Atte
     if found is None:
         return None
     asked, text = found
-    turned = f"{text}; uv, {_python(attempt.choice.interpreter)}"
-    return replace(attempt, asked=asked, turned=turned, adaptations=(*attempt.adaptations, text))
+    return replace(attempt, asked=asked, turned=text, adaptations=(*attempt.adaptations, text))
 
 
 def _cut_down(attempt: Attempt, cut: Asked) -> Attempt:
     return replace(
         attempt,
         asked=replace(cut, options=attempt.asked.options),
-        turned=f"{cut.adaptations[-1]}, {_python(attempt.choice.interpreter)}",
+        turned=f"again, {cut.adaptations[-1].partition(';')[0]}",
     )
 
 
@@ -210,7 +219,7 @@ def _on(attempt: Attempt, interpreter: Interpreter) -> Attempt:
     return replace(
         attempt,
         choice=Choice(interpreter=interpreter),
-        turned=f"uv, {_python(interpreter)}",
+        turned=_python(interpreter),
         adaptations=(text,),
     )
 
@@ -220,7 +229,7 @@ def _of_now(attempt: Attempt) -> Attempt:
     return replace(
         attempt,
         day=replace(attempt.day, as_of=None, why="now"),
-        turned=f"packages of now, {_python(attempt.choice.interpreter)}",
+        turned="packages of now",
         adaptations=(*attempt.adaptations, f"packages of now, since those of {day} could not be installed"),
     )
 
@@ -258,6 +267,25 @@ def _text(error: EnvironmentBuildError) -> str:
     return "\n".join((error.message, *error.details))
 
 
+def in_short(error: EnvironmentBuildError) -> str:
+    """Why a way led nowhere, short enough for a line that says more than that; the log has it whole."""
+    return _cut(re.sub(r"^cannot resolve the environment: ", "", error.message), _SHORT)
+
+
+def described(attempt: Attempt) -> str:
+    """A way among others: `pip 24.0 as of that day, Python 3.8.18`."""
+    python = _python(attempt.choice.interpreter)
+    return attempt.turned if python == attempt.turned else f"{attempt.turned}, {python}"
+
+
+def _cut(text: str, most: int) -> str:
+    """At the end of a word, where it is longer; no backtick is left without its second."""
+    if len(text) <= most:
+        return text
+    kept = text[:most].rpartition(" ")[0].rstrip(" ,;:")
+    return kept + ("`" if kept.count("`") % 2 else "") + " …"
+
+
 # --- when all is in vain ------------------------------------------------------------------------------
 
 
@@ -266,10 +294,9 @@ def in_vain(
 ) -> EnvironmentBuildError:
     """The first failure, which is nearest to what was asked, and a line for each way that was tried."""
     error = failures[0].error
-    details = list(error.details)
+    details = [_cut(line, _LONGEST_LINE) for line in error.details]
     if len(failures) > 1:
-        details = [*details[:_QUOTED], "tried, in this order:"]
-        details += [f"  {each.attempt.turned}: {each.error.message}" for each in failures]
+        details = [*details[:_QUOTED], "tried, in this order:", *_tried(failures)]
     return EnvironmentBuildError(
         _with_conda_name(error.message, asked),
         hint=_next_thing(failures, asked, site, probes) or error.hint,
@@ -277,6 +304,13 @@ def in_vain(
         place=error.place,
         details=(*details, f"the whole log: {log}"),
     )
+
+
+def _tried(failures: Sequence[Failure]) -> Iterator[str]:
+    """A line for each way, or for several in a row that met the same; the headline is not repeated."""
+    for reason, several in groupby(failures, key=lambda failure: in_short(failure.error)):
+        ways = "; ".join(described(failure.attempt) for failure in several)
+        yield f"  {ways}: {'as above' if reason == in_short(failures[0].error) else reason}"
 
 
 def _with_conda_name(message: str, asked: Asked) -> str:
@@ -293,7 +327,7 @@ def _with_conda_name(message: str, asked: Asked) -> str:
 def _next_thing(failures: Sequence[Failure], asked: Asked, site: Site, probes: Probes) -> str | None:
     """The command line to try next."""
     error = failures[0].error
-    if error.code in _FINAL:
+    if error.code in _FINAL or error.code == CANNOT_FETCH:
         return error.hint
     as_of = site.day.as_of
     if _is_unknown(error):

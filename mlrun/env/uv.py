@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from mlrun.env.pip_settings import LISTS, flags_for_uv, for_uv, without_credentials
 from mlrun.env.traps import BIG
@@ -155,12 +156,64 @@ def explain(doing: str, said: Captured) -> EnvironmentBuildError:
             hint="a Python of its day may have a wheel: name one in the environment's file (`python: 3.8`)",
             details=tuple(line.strip() for line in lines if _EXCEPTION.match(line.strip()))[-2:],
         )
+    if away := _away(text):
+        return away
     return EnvironmentBuildError(
         f"cannot {doing}: {_unsolved(text) or _reason(lines, said.exit_code)}",
         code=_code(text),
         hint=_hint(text),
         details=tuple(_middle_left_out(lines)),
     )
+
+
+CANNOT_FETCH = "cannot-fetch-package"
+"""The code of an error: what is asked for by its URL or its repository is not to be had."""
+
+_BY_URL = re.compile(r"`([^`@\s]+) @ (?:git\+)?([^`\s]+)`")
+_FETCHED = re.compile(r"git fetch [^`]*?'([a-z]+://[^']+)'")
+_WORDS_OF_GIT = re.compile(
+    r"^\s*(?:fatal|ssh|remote|ERROR): (?:unable to access '[^']*': )?(.+)$", re.MULTILINE
+)
+_NO_SUCH_PLACE = re.compile(r"failed to fetch (branch or tag|branch, tag, or commit|commit|ref) `([^`]+)`")
+
+
+def _away(text: str) -> EnvironmentBuildError | None:
+    """What is asked for by a URL or a repository, and cannot be had from there; None for all else."""
+    by_url = _BY_URL.search(text)
+    if "Git operation failed" in text:
+        fetched = _FETCHED.search(text)
+        url = by_url[2] if by_url else fetched[1] if fetched else "a repository"
+        why, hint = _why_git_failed(text)
+    elif by_url and "Failed to fetch: " in text:
+        url = by_url[2]
+        why, hint = _why_not_there(text, url), _IN_ITS_PLACE
+    else:
+        return None
+    what = f"`{by_url[1]}` from {url}" if by_url else url
+    return EnvironmentBuildError(f"cannot fetch {what}: {why}", code=CANNOT_FETCH, hint=hint)
+
+
+_IN_ITS_PLACE = "check the network and the address, or name a release of the index in its place"
+
+
+def _why_git_failed(text: str) -> tuple[str, str]:
+    """In few words, and what to try next."""
+    words = _WORDS_OF_GIT.search(text)
+    why = words[1].rstrip(".") if words else "git failed"
+    why = re.sub(r"Could not resolve hostname ([\w.-]+):.*", r"Could not resolve host: \1", why)
+    place = _NO_SUCH_PLACE.search(text)
+    if place and re.search(r"couldn't find remote ref|not our ref", why):
+        return f"it has no {place[1]} `{place[2]}`", "correct it, or name a release of the index in its place"
+    if re.search(r"could not read Username|Authentication failed|not found|Permission denied", why):
+        return f"it is not there, or not for everybody ({why})", "log git in, if the repository is private"
+    return why, _IN_ITS_PLACE
+
+
+def _why_not_there(text: str, url: str) -> str:
+    if "failed to lookup address information" in text:
+        return f"Could not resolve host: {urlsplit(url).hostname}"
+    causes = re.findall(r"^\s*cause: (.+)$", text, re.MULTILINE)
+    return str(causes[-1]) if causes else "it does not answer"
 
 
 PUBLISHED_LATER = re.compile(

@@ -247,7 +247,9 @@ class _Build:
             attempt = ways.send(error)
         except StopIteration:
             return None
-        self.narrator.say(f"{error.message}; trying {attempt.turned}")
+        from mlrun.env.attempts import in_short
+
+        self.narrator.say(f"{in_short(error)}; trying {attempt.turned}")
         return attempt
 
     def _announce(self, attempt: Attempt) -> None:
@@ -267,7 +269,7 @@ class _Build:
     def _tried(self, attempt: Attempt, transcript: list[str]) -> Environment:
         """One way, to its end. Raises EnvironmentBuildError."""
         from mlrun.env import resolution, uv
-        from mlrun.env.attempts import OLD_TOOLS
+        from mlrun.env.attempts import OLD_TOOLS, described
 
         site = replace(self._site, day=attempt.day)
         tool = uv.prepare(attempt.asked, site)
@@ -281,7 +283,7 @@ class _Build:
             resolved = resolution.resolve(attempt.asked, site, tool, interpreter, scratch, pip=attempt.pip)
             return self._built(resolved, attempt, tool)
         finally:
-            transcript += [f"# {attempt.turned}", *tool.transcript]
+            transcript += [f"# {described(attempt)}", *tool.transcript]
             remove_tree(scratch, trash=self.site.cache.trash)
 
     def _smaller(self) -> Iterator[Asked]:
