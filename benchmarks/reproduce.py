@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 EXAMPLES = HERE.parent / "examples"
+LISTS = [HERE / "wild.toml", HERE / "reproduce.toml"]
 GOOD = ("identical", "equal")
 _NAMED = 3  # things that differ which are named; the rest are counted
 
@@ -203,7 +204,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the table into benchmarks/README.md")
     given = parser.parse_args()
     rows, proofs = list(HEADER), []
-    for subject in subjects(given.list or [HERE / "wild.toml"], given.source):
+    for subject in subjects(given.list or LISTS, given.source):
         if given.only not in subject.name:
             continue
         proof = prove(subject, timeout=given.timeout)
