@@ -320,6 +320,8 @@ def test_a_locked_pipfile_is_understood(tmp_path: Path) -> None:
         ("=3.7", "3.7"),
         ("==3.8.*", "3.8"),
         ("3.8.*", "3.8"),
+        ("3.x", "3"),
+        ("latest", None),
         ("==3.9.1", "3.9.1"),
         (">=3.6", ">=3.6"),
         (">= 3.6, < 3.12", ">=3.6,<3.12"),
@@ -333,7 +335,7 @@ def test_a_python_is_asked_for_in_many_ways(text: str, python: str | None) -> No
     assert normal_python(text) == python
 
 
-@pytest.mark.parametrize("text", ["three", "3.x", ">=", "pypy3.9", "3.9; rm -rf /", "$(id)"])
+@pytest.mark.parametrize("text", ["three", "3.x.y", ">=", "pypy3.9", "3.9; rm -rf /", "$(id)"])
 def test_what_is_no_python_version_is_an_error(text: str) -> None:
     with pytest.raises(ProjectError, match="is no version of Python"):
         normal_python(text)

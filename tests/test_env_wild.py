@@ -140,6 +140,24 @@ def test_a_line_may_ask_for_the_python(tmp_path: Path) -> None:
     assert (asked.python, texts(asked)) == ("3.8", ["six"])
 
 
+@pytest.mark.parametrize(
+    ("written", "python", "taken"),
+    [
+        ("../my_app/Scripts/python.exe", None, "any Python"),
+        ("/home/me/.pyenv/versions/3.8.12/bin/python", "3.8.12", "Python 3.8.12"),
+        ("/usr/bin/python3.9", "3.9", "Python 3.9"),
+        ("C:\\Python310\\python.exe", "3.10", "Python 3.10"),
+    ],
+)
+def test_the_path_of_one_machine_s_python_tells_no_more_than_a_version(
+    tmp_path: Path, written: str, python: str | None, taken: str
+) -> None:
+    asked = asked_of(tmp_path, f"python: '{written}'\ndependencies:\n- six\n", "python_env.yaml")
+    assert asked.python == python
+    [said] = asked.adaptations
+    assert said == f"python_env.yaml:1:9: {taken} is taken for `{written}`, a path of one machine"
+
+
 def test_the_project_itself_in_its_own_freeze_is_installed_from_where_it_lies(tmp_path: Path) -> None:
     write(tmp_path, {"setup.py": "from setuptools import setup\nsetup(version='1', name='wine_quality')\n"})
     line = "-e git+https://host.example/me/wine.git@0123abc#egg=wine_quality\n"

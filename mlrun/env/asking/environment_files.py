@@ -33,6 +33,10 @@ _KNOWN_KEYS = frozenset(
     }
 )
 _PYTHON = re.compile(r"([\w./-]+::)?python(?![\w.-])", re.IGNORECASE)
+_PATH = re.compile(r"[/\\]|\.exe$", re.IGNORECASE)
+_VERSION_IN_PATH = re.compile(
+    r"(?<![\d.])([23]\.\d+(?:\.\d+)?)(?![\d.]*\d)|python-?([23])(\d+)", re.IGNORECASE
+)
 _PIP_IN_CONDA = re.compile(r"-|git\+|\.{1,2}($|[/\[])|[\w.-]+(\[[\w,.-]+\])?\s*@\s|[^#]*;\s*\w+\s*[=<>!]")
 """A line that only pip understands, in conda's part: options, URLs, markers."""
 _FILE_URL = re.compile(r"^((?:-[rce]|--\w+)[ =]*)file:(?!/)")
@@ -125,7 +129,7 @@ def _take_keys(root: MapNode, reading: _Reading, *, conda: bool) -> None:
     found = reading.found
     python = root.get("python")
     if isinstance(python, Scalar) and not yamlfile.is_null(python):
-        found.python = normal_python(python.text, python.place)
+        found.python = _asked_python(python, reading)
     for key, _ in root.entries:
         if key.text not in _KNOWN_KEYS:
             found.gathered.warn(
@@ -135,6 +139,18 @@ def _take_keys(root: MapNode, reading: _Reading, *, conda: bool) -> None:
         found.build.append(Requirement(text=item.text.strip(), place=item.place))
     _dependencies(root.get("dependencies"), reading, conda=conda)
     _dependencies(root.get("pip"), reading, conda=False)
+
+
+def _asked_python(python: Scalar, reading: _Reading) -> str | None:
+    """The version; of the path of an interpreter, which is another machine's, what it tells of one."""
+    text = python.text.strip()
+    if not _PATH.search(text):
+        return normal_python(text, python.place)
+    told = _VERSION_IN_PATH.search(text)
+    version = (told[1] or f"{told[2]}.{told[3]}") if told else None
+    taken = f"Python {version}" if version else "any Python"
+    reading.found.adaptations.append(f"{python.place}: {taken} is taken for `{text}`, a path of one machine")
+    return version
 
 
 def _dependencies(node: Node | None, reading: _Reading, *, conda: bool) -> None:

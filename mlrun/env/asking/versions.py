@@ -23,8 +23,8 @@ def normal_python(text: str, place: Place | None = None) -> str | None:
     wanted = _NAME.sub("", text.strip().strip("\"'"), count=1).strip()
     wanted = re.sub(r"^(=?=?\s*[\d.*]+)=[^=,]*$", r"\1", wanted)  # conda's build string: 3.7.13=h12debd9_0
     wanted = re.sub(r"^={1,2}\s*(?=\d)", "", wanted)
-    wanted = re.sub(r"(\.\*)+$", "", wanted) if not re.search(r"[<>~!,]", wanted) else wanted
-    if wanted in ("", "*"):
+    wanted = re.sub(r"(\.[*xX])+$", "", wanted) if not re.search(r"[<>~!,]", wanted) else wanted
+    if wanted in ("", "*", "latest"):
         return None
     if _VERSION.fullmatch(wanted):
         return wanted
