@@ -371,7 +371,10 @@ def test_an_unknown_manager_is_a_usage_error(tmp_path: Path) -> None:
     assert caught.value.hint == "did you mean `virtualenv`?"
 
 
-@pytest.mark.parametrize("manager", [None, "local"])
-def test_a_container_is_asked_for_whatever_the_manager(tmp_path: Path, manager: str | None) -> None:
+@pytest.mark.parametrize("manager", [None, "auto", "docker", "local", "venv", "conda"])
+def test_a_container_is_asked_for_whatever_the_manager_and_said(tmp_path: Path, manager: str | None) -> None:
     asked = read(tmp_path, EnvironmentRequest(key="docker_env", image="x"), manager=manager)
     assert asked.kind == "docker"
+    said = [finding.message for finding in asked.findings]
+    message = f"`--env-manager {manager}` does not count for a `docker_env`, as in MLflow"
+    assert said == ([message] if manager in ("local", "venv", "conda") else [])

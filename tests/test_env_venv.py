@@ -600,7 +600,7 @@ def test_garbage_is_what_was_not_used_for_long_and_is_not_in_use(bench: Bench) -
     bench.write("requirements.txt", "beta\n")
     kept = bench.ensure()
     now = time.time() + 40 * 86400
-    assert env.collect_garbage(bench.cache, keep_days=50, now=now, keep=frozenset()) == (0, 0)
+    assert env.collect_garbage(bench.cache, keep_days=50, now=now, keep=frozenset()) == env.Collected(0, 0)
     collected = env.collect_garbage(bench.cache, keep_days=30, now=now, keep=frozenset({kept.key}))
     assert collected.removed == 1
     assert collected.freed > 1000

@@ -86,7 +86,8 @@ def read(
     if request.key == "docker_env":
         from mlrun.env.docker import read_container
 
-        return read_container(request, skip_build=skip_image_build)
+        asked = read_container(request, skip_build=skip_image_build)
+        return asked if manager in (None, "auto", "docker") else _still_docker(asked, manager)
     from mlrun.env.asking.asked import read_asked
 
     if kind == "conda" or (kind is None and _conda_is_at_hand(request, caller)):
@@ -308,6 +309,18 @@ def _kind(request: EnvironmentRequest, manager: str | None) -> EnvKind | None:
     if request.key == "docker_env":  # as in MLflow, whatever the manager
         return "docker"
     return MANAGERS[manager] if manager is not None else None
+
+
+def _still_docker(asked: Asked, manager: str) -> Asked:
+    place = asked.container.place if asked.container else None
+    found = Finding(
+        level="warning",
+        code="env-manager-ignored",
+        message=f"`--env-manager {manager}` does not count for a `docker_env`, as in MLflow",
+        place=place,
+        hint="to run it without a container, name a `python_env` in its place",
+    )
+    return replace(asked, findings=(*asked.findings, found))
 
 
 def _conda_is_at_hand(request: EnvironmentRequest, caller: Caller | None) -> bool:
