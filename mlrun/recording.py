@@ -122,11 +122,16 @@ class Prepared:
 # --- opening ------------------------------------------------------------------------------------------
 
 
-def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) -> RunRecord:
-    """The record as far as it is known before the environment is built: status `running`."""
+def open_record(
+    prepared: Prepared, *, name: str, caller: Caller, store: Store, like: RunRecord | None = None
+) -> RunRecord:
+    """The record as far as it is known before the environment is built: status `running`.
+
+    `like` is one that was opened just now for the same source by the same caller.
+    """
     request, snapshot, spec = prepared.request, prepared.snapshot, prepared.spec
     parent = prepared.pipeline or caller.variables.get("MLRUN_RUN_ID")
-    ci = host.ci(caller.variables)
+    ci = like.ci if like else host.ci(caller.variables)
     parents = (("pipeline", parent),) if parent else ()
     if prepared.past is not None:
         parents = (*parents, ("reproduces", prepared.past.run_id))
@@ -140,8 +145,8 @@ def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) 
         started_at=utc(time.time()),
         mlrun_version=__version__,
         tags=request.tags,
-        user=host.user(caller.variables),
-        source=_remember_source(snapshot, store),
+        user=like.user if like else host.user(caller.variables),
+        source=like.source if like else _remember_source(snapshot, store),
         command=CommandFacts(
             text=prepared.shown_command,
             argv=(*spec.argv[:-1], prepared.shown_command),
@@ -150,7 +155,7 @@ def open_record(prepared: Prepared, *, name: str, caller: Caller, store: Store) 
         parameters=prepared.shown_parameters,
         environment=EnvironmentFacts(kind=prepared.asked.kind, asked=prepared.asked.summary),
         env_vars=_variables_to_record(spec, prepared.asked, caller),
-        host=host.describe(),
+        host=like.host if like else host.describe(),
         ci=ci,
         trigger="pipeline" if prepared.pipeline else "run" if parent else "ci" if ci else "cli",
         parents=parents,

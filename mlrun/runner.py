@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -38,7 +39,7 @@ from mlrun.model import Job, Narrator
 from mlrun.recording import Past, Prepared
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
-from mlrun.value import replace, value
+from mlrun.value import draft, field, replace, value
 from mlrun.views import record as record_view
 from mlrun.views import summary
 from mlrun.yamlfile import Memory
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         Caller,
         Determinism,
         Environment,
+        EnvironmentFacts,
         Finding,
         Outcome,
         Project,
@@ -175,19 +177,60 @@ def step(prepared: Prepared, stage: Stage, *, site: caching.Site | None = None) 
     return _recorded(prepared, set(), Store(stage.home, stage.teller), stage, site=site)
 
 
-def spared(prepared: Prepared, stage: Stage, site: caching.Site) -> RunRecord | None:
-    """The record of a step that need not be run, its outputs put back; None where it has to be."""
+@draft
+class Common:
+    """What steps have in common that are looked for and not run, learned by the first of them.
+
+    `record` is one that was opened for the source as it is now; the rest is the environment's.
+    """
+
+    record: RunRecord | None = None
+    environment: Environment | None = None
+    facts: EnvironmentFacts | None = None
+    determinism: dict[object, Determinism] = field(default_factory=dict)
+
+
+def spared(prepared: Prepared, stage: Stage, site: caching.Site, common: Common) -> RunRecord | None:
+    """The record of a step that need not be run, its outputs put back; None where it has to be.
+
+    The record is not synced to the disk: after a power cut the step may have to be looked for again.
+    """
     began = time.monotonic()
-    record = recording.open_record(prepared, name=new_name(), caller=stage.caller, store=site.store)
-    ready = _at_hand(record, prepared, site.store, stage)
+    ready = _at_hand_for_step(prepared, stage, site, common)
     found = ready and _spared(*ready, prepared, site, stage, began=began)
-    return _added(found, site.store.add, site) if found else None
+    return _added(found, partial(site.store.add, sync=False), site) if found else None
 
 
-def look(prepared: Prepared, stage: Stage, site: caching.Site) -> caching.Hit | caching.Miss:
+def _at_hand_for_step(
+    prepared: Prepared, stage: Stage, site: caching.Site, common: Common
+) -> tuple[RunRecord, Environment] | None:
+    """As `_at_hand`, but that what steps have in common is found out once."""
+    name = prepared.request.name or new_name()
+    record = recording.open_record(
+        prepared, name=name, caller=stage.caller, store=site.store, like=common.record
+    )
+    if common.environment is None:
+        ready = _at_hand(record, prepared, site.store, stage)
+        if ready is not None:
+            common.record, (known, common.environment) = common.record or record, ready
+            common.facts = known.environment
+        return ready
+    try:
+        inputs, findings = recording.inputs(prepared, site.reader)
+    except MlrunError:
+        return None
+    spec = prepared.spec
+    kind = (spec.variables, spec.deterministic, spec.resources.cpus)
+    if kind not in common.determinism:
+        common.determinism[kind] = _determinism(prepared, common.environment, stage)
+    record = replace(record, inputs=inputs, environment=common.facts, determinism=common.determinism[kind])
+    findings = (*common.environment.findings, *findings)
+    return recording.with_warnings(record, findings), common.environment
+
+
+def look(prepared: Prepared, stage: Stage, site: caching.Site, common: Common) -> caching.Hit | caching.Miss:
     """What `spared` would find: nothing is put back or recorded. Raises StoreError, SourceError."""
-    record = recording.open_record(prepared, name="now", caller=stage.caller, store=site.store)
-    ready = _at_hand(record, prepared, site.store, stage)
+    ready = _at_hand_for_step(prepared, stage, site, common)
     if ready is None:
         return caching.Miss(why="its environment or its inputs are not there yet")
     case = _case(*ready, prepared)
@@ -395,12 +438,11 @@ def _kept_for_later(
         now = source.look_again(snapshot, caller=stage.caller, cache=stage.cache)
     except MlrunError as error:
         return record, (caching.not_kept(error.message),)
-    finding = caching.keep(
+    kept, finding = caching.keep(
         record, wanted.case, wanted.key, wanted.site.renewed(now), seen=observed.seen, since=wanted.since
     )
-    if finding is not None:
-        return record, (finding,)
-    return replace(record, cache_key=wanted.key.digest), ()
+    record = replace(record, cache_key=wanted.key.digest) if kept else record
+    return record, (finding,) if finding else ()
 
 
 _SPOILING = frozenset(

@@ -77,6 +77,7 @@ class _Run:
         self._whole = parent.prepared(taken, plan, self._asked)
         self._snapshot = taken.snapshot
         self._site = caching.Site(taken.snapshot, self._store, caller=stage.caller, cache=stage.cache)
+        self._common = runner.Common()
         self._is_fresh = True
         self._why: dict[str, str] = {}
         self._started = time.monotonic()
@@ -91,6 +92,7 @@ class _Run:
         record = parent.opened(
             whole, self._plan, self._ids, name=self._name, caller=self._stage.caller, store=store
         )
+        self._common.record = record
         record = self._resumed(replace(record, options=options(whole.request, self._wishes)))
         with store.create(record):
             try:
@@ -204,7 +206,8 @@ class _Run:
         if not step.spec.cache or (self._wishes.only is not None and step.name not in self._wishes.only):
             return False
         told = Noted()
-        record = runner.spared(self._prepared(step), replace(self._stage, teller=told), self._site)
+        prepared = self._prepared(step)
+        record = runner.spared(prepared, replace(self._stage, teller=told), self._site, self._common)
         if record is None:
             self._why[step.name] = told.why
             return False
@@ -240,6 +243,7 @@ class _Run:
                 self._taken.snapshot, caller=self._stage.caller, cache=self._stage.cache
             )
             self._site = self._site.renewed(self._snapshot)
+            self._common = runner.Common()
             self._is_fresh = True
 
     def _end(self, step: Step, record: RunRecord) -> None:

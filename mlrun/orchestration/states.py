@@ -72,6 +72,7 @@ class _Looking:
         self._site = caching.Site(taken.snapshot, self._store, caller=stage.caller, cache=stage.cache)
         self._states: dict[str, State] = {}
         self._linked = linked
+        self._common = runner.Common()
         self._name = taken.project.name or name_of(taken.snapshot)
 
     def at(self, name: str, links: tuple[Link, ...], step: Step | MlrunError) -> Standing:
@@ -92,7 +93,7 @@ class _Looking:
         if not step.spec.cache:
             return self._uncached(name, links, "it is not to be cached", last)
         try:
-            found = runner.look(prepared, self._stage, self._site)
+            found = runner.look(prepared, self._stage, self._site, self._common)
         except MlrunError as error:
             return Standing(name=name, state="unknown", links=links, why=error.message, last=last)
         if isinstance(found, caching.Miss):
