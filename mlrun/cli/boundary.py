@@ -89,6 +89,12 @@ def _invoke(name: str, arguments: list[str]) -> int:
             from mlrun.cli.execute import execute
 
             return execute(options)
+    if name == "data":
+        from mlrun.cli import hashing
+
+        asked = hashing.plain(arguments)
+        if asked is not None:
+            return hashing.hash_paths(asked[0], as_json=asked[1])
     from importlib import import_module
 
     from mlrun.cli.typed import invoke
