@@ -2,8 +2,8 @@
 
 A file of 1 GiB against the blake3 library's own way to map and hash one; a folder of many small files, first
 with nothing remembered, then unchanged, against programs that merely read it, `git status`, md5sum and
-(--peers) DVC. All are whole commands as a user types them, in turns; the page cache is warm, since a cold disk
-would be all that is measured. --write renews the tables in benchmarks/README.md.
+(--peers) DVC. All are whole commands as a user types them, in turns; the page cache is warm, since a cold
+disk would be all that is measured. --write renews the tables in benchmarks/README.md.
 """
 
 from __future__ import annotations
