@@ -137,14 +137,20 @@ def reason(found: Found, spread: Found | None) -> str:
     causes = [cause["text"] for cause in found["repetitions"][0]["causes"]]
     if causes:
         return f"{told} — because: {', '.join(causes)}"
-    itself = {(item["kind"], item["name"]) for item in (spread or {}).get("spread", ()) if _bad(item)}
-    differs = {(item["kind"], item["name"]) for item in unlike if _bad(item)}
+    itself = {_key(item) for item in (spread or {}).get("spread", ()) if _bad(item)}
+    differs = {_key(item) for item in unlike if _bad(item)}
     if differs and differs <= itself:
         return f"{told} — the program itself: three repetitions differ among themselves in all of it"
     if differs & itself:
         rest = ", ".join(name for _, name in sorted(differs - itself))
         return f"{told} — three repetitions differ among themselves too, but not in {rest}"
     return f"{told} — NOT EXPLAINED"
+
+
+def _key(item: Found) -> tuple[str, str]:
+    """Files whose names hold the time are others each time."""
+    lone = (item["note"] or "").startswith("only the ")
+    return item["kind"], "files of other names" if lone else item["name"]
 
 
 def _bad(item: Found) -> bool:

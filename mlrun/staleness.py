@@ -136,7 +136,7 @@ class _Looking:
     def _last_good(self, name: str) -> RunRecord | None:
         """The newest one that is from here, else the newest of that name."""
         store = self.desk.store
-        rows = store.query(Query(project=self.found.name, statuses=("finished",)))
+        rows = store.query(Query(project=self.found.name, statuses=("finished", "cached")))
         records = (
             store.load(row.id) for row in [row for row in rows if row.entry_point == name][:_LOOKED_AT]
         )

@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +14,6 @@ from hypothesis import strategies as st
 
 from mlrun.difference import CAUSES, Difference, call, causes, difference
 from mlrun.difference.values import Item, Section
-from mlrun.env.interpreters import Probes, installed
 from mlrun.model import (
     Artifact,
     BoundParameter,
@@ -35,7 +33,6 @@ from mlrun.tracking.meaning import direction_of
 from mlrun.value import replace
 from mlrun.views import difference as view
 from tests import gitserver
-from tests.docker_engine import base, docker_client
 from tests.test_run import Shell
 from tests.test_store_codec import records
 from tests.wheels import make_wheel
@@ -46,8 +43,6 @@ if TYPE_CHECKING:
 
     from mlrun.files import Cache, Home
     from mlrun.model import Caller
-
-__all__ = ["base", "docker_client"]  # fixtures
 
 PROJECT = """
 name: sums
@@ -301,44 +296,6 @@ def test_a_package_of_another_patch_version_is_the_first_cause(shell: Shell, tmp
     found = diff(shell)
     assert [cause["text"] for cause in found["causes"]] == ["package tinything 1.0.0 → 1.0.1"]
     assert found["packages"]["items"][0]["direction"] == "up"
-
-
-@pytest.mark.slow
-def test_another_python_is_the_first_cause(shell: Shell, caller: Caller, tmp_path: Path) -> None:
-    there = installed(caller, Probes(tmp_path / "probes.json"))
-    versions = [each.version for each in there if each.numbers >= (3, 8)]
-    if len(set(versions)) < 2:
-        pytest.skip("needs two Pythons")
-    for version in versions[:2]:
-        (shell.cwd / "MLproject").write_text(
-            PROJECT.replace("requirements: []", f"python: '{version}', requirements: []", 1)
-        )
-        done = shell.mlrun("run", ".", "-q")
-        assert done.returncode == 0, done.stderr
-    found = diff(shell)
-    assert [cause["text"] for cause in found["causes"]] == [f"Python {versions[0]} → {versions[1]}"]
-
-
-@pytest.mark.slow
-def test_an_image_whose_tag_has_moved_is_the_first_cause(docker_client: Any, base: str, shell: Shell) -> None:
-    tag = f"mlrun-test-moved:{uuid.uuid4().hex[:8]}"
-    repository, _, version = tag.partition(":")
-    docker_client.api.tag(base, repository, version)
-    (shell.cwd / "MLproject").write_text(
-        f"name: boxed\ndocker_env: {{image: '{tag}'}}\nentry_points: {{main: {{command: 'true'}}}}\n"
-    )
-    try:
-        assert shell.mlrun("run", ".", "-q", "--no-observe").returncode == 0
-        container = docker_client.api.create_container(base, ["true"])
-        docker_client.api.commit(container, repository, version, changes=["ENV PATCHED=1"])
-        docker_client.api.remove_container(container)
-        assert shell.mlrun("run", ".", "-q", "--no-observe").returncode == 0
-    finally:
-        docker_client.api.remove_image(tag, noprune=True)
-    found = diff(shell)
-    assert [cause["text"] for cause in found["causes"]] == [
-        f"image {tag} (the name has moved to another image)"
-    ]
 
 
 # --- by records ---------------------------------------------------------------------------------------

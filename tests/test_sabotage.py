@@ -264,6 +264,22 @@ def test_of_a_submodules_code(shell: Shell, project: Path, tmp_path: Path) -> No
     is_refused(shell, after, "library", "submodule-dirty")
 
 
+@pytest.mark.slow
+def test_after_a_run_from_the_cache(shell: Shell, project: Path) -> None:
+    run(shell, *SYSTEM, "--cache")
+    original = run(shell, *SYSTEM, "--cache")
+    assert shell.show()["status"] == "cached"
+    is_current(shell)
+    is_repeated(shell, original)
+    flip_byte(project)
+    change_ignored(project)
+    both = [("data", "data/blob.bin"), ("data", "data/own.py")]
+    assert sorted(stale(shell)) == both
+    after = run(shell, *SYSTEM, "--cache")
+    assert shell.show()["status"] == "finished"
+    assert sorted(blamed(shell, original, after)) == both
+
+
 def test_of_nothing(shell: Shell, project: Path) -> None:
     original = run(shell, *SYSTEM)
     (project / "data/table.csv").touch()
@@ -367,7 +383,11 @@ def test_of_an_images_tag(docker_client: Any, base: str, shell: Shell, project: 
     tag = f"mlrun-test-moved:{uuid.uuid4().hex[:8]}"
     repository, _, version = tag.partition(":")
     docker_client.api.tag(base, repository, version)
-    _replace(project / "MLproject", "environment: {requirements: []}", f"docker_env: {{image: '{tag}'}}")
+    _replace(
+        project / "MLproject",
+        "environment: {requirements: []}",
+        f"docker_env: {{image: '{tag}', environment: [[A, '1']]}}",
+    )
     try:
         original = run(shell)
         is_current(shell)
@@ -378,6 +398,8 @@ def test_of_an_images_tag(docker_client: Any, base: str, shell: Shell, project: 
         is_repeated(shell, original)
         after = run(shell)
         assert blamed(shell, original, after) == [("image", tag)]
+        text = f"image {tag} (the name has moved to another image)"
+        assert text in shell.mlrun("diff", original, after).stdout
     finally:
         docker_client.api.remove_image(tag, noprune=True)
     is_refused(shell, after, tag, "cannot-restore")
