@@ -115,10 +115,10 @@ _LACKING = (
         _INSTALL,
     ),
 )
+_NO_SCRIPT = re.compile(r"can't open file '([^']+)'")
 _NO_FILE = re.compile(
     r"No such file or directory: b?'(?P<path>[^']+)'"
-    r"|can't open file '(?P<path1>[^']+)'"
-    r"|File b?'?(?P<path2>[^' ]+)'? does not exist"
+    r"|File b?'?(?P<path1>[^' ]+)'? does not exist"
 )
 _VARIABLE = re.compile(r"os\.py\", line \d+, in __getitem__")
 _NEAR_THE_END = 40
@@ -188,6 +188,13 @@ def _lacking(said: str, there: Callable[[str], bool] | None) -> Finding | None:
         if match := pattern.search(said):
             what = next((text for text in match.groups() if text), "")
             return Finding(level="warning", code=code, message=message.format(what=what), hint=hint)
+    if (started := _NO_SCRIPT.search(said)) and there is not None and not there(started[1]):
+        return Finding(
+            level="warning",
+            code="missing-file",
+            message=f"`{started[1]}`, which the command starts, is not in the project",
+            hint="another entry point may do: `-e NAME`",
+        )
     match = _NO_FILE.search(said)
     return _no_file(next(path for path in match.groups() if path), there) if match else None
 
@@ -203,7 +210,7 @@ def _no_file(path: str, there: Callable[[str], bool] | None) -> Finding | None:
     if path.startswith("/"):
         hint = "a path of another machine; where it is a parameter, give yours"
     if any(there(name) for name in (f"{path}.dvc", ".dvc", "../.dvc")):
-        hint = "DVC keeps it: `dvc pull` in a clone, where its remote can be reached, and run that folder"
+        hint = "the project uses DVC: `dvc pull` in a clone, where its remote can be reached; run that folder"
     return Finding(
         level="warning",
         code="missing-file",

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mlrun.env.asking.asked import read_asked
-from mlrun.env.asking.reduction import loosened, reduced, shrinking, without_unreachable
+from mlrun.env.asking.reduction import (
+    loosened,
+    reduced,
+    shrinking,
+    under_its_own_name,
+    without_unreachable,
+)
 from mlrun.env.values import Asked, Site
 from mlrun.files import Cache
 from mlrun.model import Caller, EnvironmentRequest
@@ -177,3 +183,28 @@ def test_a_well_known_package_comes_from_the_index_where_its_repository_is_gone(
     (site.directory / "requirements.txt").write_text(f"six\n{line}\n")
     found = without_unreachable(asked_of(site), "fatal: … Could not resolve host: host.example")
     assert (texts(found[0])[1] if found else None) == taken
+
+
+@pytest.mark.parametrize(
+    ("unknown", "taken", "said"),
+    [
+        ("python-graphviz", ["six", "graphviz==0.13.2"], "is taken as graphviz, its name outside conda"),
+        ("matplotlib_base", ["six", "matplotlib==0.13.2"], "is taken as matplotlib"),
+        ("libgcc-ng", ["six"], "without libgcc-ng, a package of conda's"),
+        ("not-there", None, ""),
+        ("numpy", None, ""),
+        ("r-base", None, ""),
+    ],
+)
+def test_what_only_conda_calls_so_is_taken_by_its_name_on_the_index(
+    site: Site, unknown: str, taken: list[str] | None, said: str
+) -> None:
+    (site.directory / "requirements.txt").write_text(f"six\n{unknown}==0.13.2\n")
+    found = under_its_own_name(asked_of(site), unknown)
+    assert (texts(found[0]) if found else None) == taken
+    assert said in (found[1] if found else "")
+
+
+def test_one_that_another_package_asks_for_is_not_ours_to_rename(site: Site) -> None:
+    (site.directory / "requirements.txt").write_text("six\n")
+    assert under_its_own_name(asked_of(site), "python-graphviz") is None

@@ -98,7 +98,7 @@ error: No solution found when resolving dependencies
         (NO_WHEEL, "`numpy==1.14.3` has no wheel for this Python"),
         (OLD_METADATA, "`pandas==0.24.2` has metadata that uv does not take: `pytz (>=2011k)`"),
         (NEWER_PYTHON, "`mlflow>=2.9.0,<=2.11.4` needs Python>=3.8"),
-        (LATER, "`mlflow==2.9.0` came out at 2023-12-06T05:08:29, after that day"),
+        (LATER, "`mlflow==2.9.0` came out on 2023-12-06, after that day"),
         (
             CONFLICT,
             "pandas==1.1.0 depends on numpy>=1.15.4 and you require pandas==1.1; but you require numpy<1.15",

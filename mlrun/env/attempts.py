@@ -51,6 +51,7 @@ https://setuptools.pypa.io/en/stable/history.html and https://cython.readthedocs
 
 _FINAL = frozenset({"no-network", "no-uv", "hash-mismatch", "bad-lock", "no-python", "tool-timeout"})
 _OF_PYTHON = re.compile(r"Python\s?[<>=!~\d]|this Python|[Rr]equires.Python|wheels|invalid metadata")
+_UNKNOWN = re.compile(NO_SUCH_PACKAGE + r" `([^`]+)`")
 _LATER_DAYS = 3
 _SOURCES = (".py", ".ipynb")
 """Requirements that were read from imports, which nobody wrote as requirements."""
@@ -120,6 +121,9 @@ def _as_asked(
     error = yield first
     if within_reach := _without_unreachable(first, error):
         first = within_reach
+        error = yield first
+    while renamed := _by_its_own_name(first, error):
+        first = renamed
         error = yield first
     for _ in range(_LATER_DAYS):
         if later := PUBLISHED_LATER.search(_text(error)):
@@ -204,6 +208,18 @@ def _without_unreachable(attempt: Attempt, error: EnvironmentBuildError) -> Atte
         return None
     asked, text = found
     return replace(attempt, asked=asked, turned=text, adaptations=(*attempt.adaptations, text))
+
+
+def _by_its_own_name(attempt: Attempt, error: EnvironmentBuildError) -> Attempt | None:
+    """With a package that no index has under conda's name for it by the name that PyPI has."""
+    from mlrun.env.asking.reduction import under_its_own_name
+
+    named = _UNKNOWN.search(error.message)
+    found = under_its_own_name(attempt.asked, named[1]) if named else None
+    if found is None:
+        return None
+    asked, text = found
+    return replace(attempt, asked=asked, turned=f"again: {text}", adaptations=(*attempt.adaptations, text))
 
 
 def _cut_down(attempt: Attempt, cut: Asked) -> Attempt:

@@ -225,7 +225,7 @@ PUBLISHED_LATER = re.compile(
 NO_SUCH_PACKAGE = "there is no package"
 
 _UNSOLVED = (
-    (PUBLISHED_LATER, "`{0}=={1}` came out at {2}, after that day"),
+    (PUBLISHED_LATER, "`{0}=={1}` came out on {2:.10}, after that day"),
     (re.compile(r"(\S+) has no usable wheels"), "`{0}` has no wheel for this Python"),
     (re.compile(r"(\S+) has invalid metadata(?:.*\n)*.*could not be parsed:\n.*\n\s*(\S.*)\n"),
      "`{0}` has metadata that uv does not take: `{1}`"),

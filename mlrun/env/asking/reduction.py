@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from mlrun.env.asking import imports
+from mlrun.env.asking.conda_names import lookup
 from mlrun.env.asking.inference import top_of
 from mlrun.env.asking.module_names import holds_known_module
 from mlrun.env.asking.pypi_names import canonical, name_of, words
@@ -104,6 +105,36 @@ def without_unreachable(asked: Asked, failure: str) -> tuple[Asked, str] | None:
     if moved:
         said.append(f"with {', '.join(moved)} from the index, since the repository cannot be reached")
     return replace(asked, options=kept, requirements=tuple(items)), "; ".join(said)
+
+
+def under_its_own_name(asked: Asked, unknown: str) -> tuple[Asked, str] | None:
+    """The same where no index has the package `unknown`, since that is conda's name for it, and a sentence.
+
+    It is taken as what PyPI calls it, or left out where it is there in any case; None where conda's names say
+    nothing of it. `conda list`, saved as a list of requirements, has such names.
+    """
+    found = lookup(unknown)
+    if found.fate not in ("renamed", "bundled", "platform", "conda"):
+        return None
+    items: list[Requirement] = []
+    for item in asked.requirements:
+        name = name_of(item.text) or ""
+        if canonical(name) != canonical(unknown):
+            items.append(item)
+        elif found.fate == "renamed":
+            items += [replace(item, text=_named(new, item.text[len(name) :])) for new in found.names]
+    if tuple(items) == asked.requirements:
+        return None
+    said = f"{unknown} is taken as {', '.join(found.names)}, its name outside conda"
+    if found.fate != "renamed":
+        said = f"without {unknown}, a package of conda's that wheels, Python or the system bring along"
+    return replace(asked, requirements=tuple(items)), said
+
+
+def _named(new: str, rest: str) -> str:
+    """`new` can end in a marker of its own, which then is the one that counts."""
+    name, semicolon, marker = new.partition(" ;")
+    return f"{name}{rest.partition(';')[0].rstrip()} ;{marker}" if semicolon else new + rest
 
 
 def _unreachable(failure: str) -> set[str]:
