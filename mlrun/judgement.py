@@ -40,6 +40,10 @@ def judge(
 
     What they printed counts only where there is nothing else.
     """
+    if after.status == "killed":
+        why = after.error.message if after.error else f"it was ended by {after.signal}"
+        note = f"{why}, so there is no result to compare"
+        return (Item(kind="status", name="status", level="unknown", note=note),)
     places = (places_of(before, checkouts), places_of(after, checkouts))
     items = [
         *_status(before, after),

@@ -125,7 +125,9 @@ def reproduce(wanted: Wanted, stage: Stage) -> Reproduction:
             notes=tuple(ready.notes),
             tolerance=tolerance,
         )
-    records = tuple(each.record for each in found.repetitions)
+        if record.status == "killed":  # Ctrl-C is meant for us as well
+            break
+    records = tuple(each.record for each in found.repetitions if each.record.status != "killed")
     spread = judgement.spread(
         records, store=store, tolerance=found.tolerance, checkouts=stage.cache.checkouts
     )

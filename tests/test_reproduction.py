@@ -331,6 +331,20 @@ def test_a_run_without_a_result(shell: Shell, project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_repetition_that_is_ended_from_outside_tells_nothing(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: naps\nenvironment: {requirements: []}\nentry_points:\n  main:\n    timeout: 1s\n"
+        "    outputs: [out.txt]\n    command: sleep $NAP; echo 1 > out.txt\n"
+    )
+    shell.variables["NAP"] = "0"
+    run(shell)
+    shell.variables["NAP"] = "60"
+    found = reproduce(shell, "--runs", "3", code=2)
+    assert len(found["repetitions"]) == 1
+    assert "ended by its time-out of 1 s, so there is no result to compare" in found["summary"]
+
+
+@pytest.mark.slow
 def test_what_lies_outside_is_not_overwritten_unawares(shell: Shell, project: Path, tmp_path: Path) -> None:
     place = tmp_path / "results/out.txt"
     place.parent.mkdir()

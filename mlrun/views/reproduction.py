@@ -56,7 +56,11 @@ def verdict(found: Reproduction) -> str:
         limits = f"rtol {found.tolerance.rtol:g}, atol {found.tolerance.atol:g}"
         return f"{text}, {_counted(items)} within {limits}"
     if found.verdict == "unknown":
-        return f"{text}, but there is nothing that could be compared" if not items else text
+        return (
+            f"{text}, but there is nothing that could be compared"
+            if not items
+            else f"{text}; {items[0].note}"
+        )
     worst = next(repetition for repetition in found.repetitions if repetition.verdict == "different")
     first = worst.items[0]
     return f"{text}; {first.kind} `{first.name}` differs first" + (f": {first.note}" if first.note else "")
