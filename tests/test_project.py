@@ -137,6 +137,24 @@ def test_a_key_with_other_signs_is_understood(tmp_path: Path, key: str) -> None:
     assert {it.code for it in project.findings} == {"respelled-key"}
 
 
+@pytest.mark.parametrize(
+    ("declared", "kind", "default", "said"),
+    [
+        ("{type: float, default:1e-5}", "float", "1e-5", ["`default:1e-5` is read as `default: 1e-5`"]),
+        ('{type: str, default="a b"}', "string", "a b", ['`default="a b"` is read as `default: "a b"`']),
+        ("{type:int,default:2}", "int", "2", ["`type:int` is read as `type: int`", "`default:2` is read"]),
+        ("{type: str, default}", "string", None, []),
+    ],
+)
+def test_a_blank_that_is_missing_after_the_colon_is_said(
+    tmp_path: Path, declared: str, kind: str, default: str | None, said: list[str]
+) -> None:
+    found = parameter(tmp_path, declared)
+    assert (found.kind, found.default) == (kind, default)
+    for told, wanted in zip(warnings(tmp_path), said, strict=True):
+        assert wanted in told
+
+
 def test_a_key_with_other_signs_that_leads_nowhere_is_ignored_as_in_mlflow(tmp_path: Path) -> None:
     write(tmp_path, "conda env: conda.yaml\nentry_points: {main: {command: run}}\n")
     assert read(tmp_path).environment.key is None

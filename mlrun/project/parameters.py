@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mlrun.model import Parameter
 from mlrun.project.notes import what
 from mlrun.project.values import check_keys, finite, key_place, number, optional, switch, texts
 from mlrun.value import replace
-from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null
+from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null, parse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,6 +22,7 @@ PARAMETER_TYPES = ("string", "float", "int", "bool", "path", "uri", "choice")
 
 _ALIASES = {"str": "string", "integer": "int", "boolean": "bool", "number": "float", "double": "float"}
 _NUMBERS = ("int", "float")
+_RUN_TOGETHER = re.compile(rf"(?P<key>{'|'.join(PARAMETER_KEYS[:3])})\s*[:=]\s*(?P<value>[^\s:{{\[].*)")
 
 
 def read_parameters(node: Node | None, notes: Notes) -> tuple[Parameter, ...]:
@@ -59,6 +61,7 @@ def _as_default(key: Scalar, node: Node) -> str | None:
 
 
 def _full(parameter: Parameter, node: MapNode, notes: Notes) -> Parameter:
+    node = _with_blanks(node, notes)
     check_keys(node, PARAMETER_KEYS, f"parameter `{parameter.name}`", notes)
     kind, description = node.get("type"), node.get("description")
     choices = texts(node.get("choices"), "choices", notes)
@@ -75,6 +78,27 @@ def _full(parameter: Parameter, node: MapNode, notes: Notes) -> Parameter:
     _check_bounds(full, node, notes)
     _check_choices(full, node, notes)
     return full
+
+
+def _with_blanks(node: MapNode, notes: Notes) -> MapNode:
+    """`{type:float, default=0.5}` as it was meant: to YAML both are keys without a value."""
+    return replace(node, entries=tuple(_with_blank(key, value, notes) for key, value in node.entries))
+
+
+def _with_blank(key: Scalar, value: Node, notes: Notes) -> tuple[Scalar, Node]:
+    match = _RUN_TOGETHER.fullmatch(key.text) if is_null(value) else None
+    if match is None:
+        return key, value
+    meant = parse(match["value"], file=key.place.file).root
+    if not isinstance(meant, Scalar):
+        return key, value
+    notes.warn(
+        "run-together",
+        f"`{key.text}` is read as `{match['key']}: {match['value']}`",
+        key.place,
+        hint="YAML wants a colon and a blank; MLflow passes over this",
+    )
+    return replace(key, text=match["key"]), replace(meant, place=key.place)
 
 
 def _kind(name: str, node: Node, notes: Notes) -> str:
