@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -405,6 +407,7 @@ def test_a_run_that_nobody_observed_depends_on_all_that_lies_there(reading: Proj
     for name in ("other.txt", "ignored.txt", "new.txt", "ignored.new"):
         reading.write(name, "2")
         assert [reading.status(observe="off") for _ in range(2)] == ["finished", "cached"]
+    assert reading.status() == "finished"  # it will be observed: what nobody watched is not good enough
 
 
 def test_what_a_run_wrote_besides_is_put_back_too(reading: Project) -> None:
@@ -460,7 +463,7 @@ def outputs_of(folder: Path) -> dict[str, tuple[str, bool]]:
         "echo x > plots/deep/b; rm plots/link",
         "chmod -x tool",
         "rm tool; ln -s /dev/null tool",
-        "rm -r plots; ln -s /tmp plots",
+        "rm -r plots; ln -s /proc/self/fdinfo plots",
         "rm -r plots; echo > plots",
         "ln -sf deep plots/link",
     ],
@@ -559,3 +562,188 @@ def test_removed_runs_and_lost_folders_are_no_hindrance(making: Project) -> None
 )
 def test_words_for_files(word: str, path: str, covered: bool) -> None:
     assert covering([word])(path) is covered
+
+
+# --- never a wrong hit ------------------------------------------------------------------------------------
+
+PROGRAM = """\
+shopt -s nullglob
+for part in lib/*.sh; do source $part; done
+{
+  echo "n=$1 mode=$MODE"
+  cat data/in.txt conf/tracked.txt OUTSIDE/far.txt via/near.txt
+  echo bag/*.txt; cat bag/*.txt /dev/null
+  [ -e local.cfg ] && cat local.cfg || echo no local
+  [ -x tool.sh ] && ./tool.sh || echo no tool
+  readlink pointer
+} > out.txt
+mkdir -p plots
+cp out.txt plots/copy.txt
+printf '%s' "$1" > plots/number
+cat out.txt > aside.log
+"""
+
+
+class Fuzzed:
+    """A project that reads in every way there is, with somebody who changes what he likes between runs."""
+
+    def __init__(self, project: Project, chance: random.Random, tmp_path: Path) -> None:
+        self.project = project
+        self.chance = chance
+        self.outside = tmp_path / "outside"
+        self.scratch = tmp_path / "scratch"
+        self.mode, self.n, self.narrow, self.observe = "a", "1", False, "auto"
+        for version in ("v1", "v2"):
+            (self.outside / version).mkdir(parents=True)
+            (self.outside / version / "near.txt").write_text(version)
+        (self.outside / "far.txt").write_text("1")
+        project.write(".gitignore", "out.txt\nplots\nbag\nlocal.cfg\nvia\naside.log\n")
+        project.write("main.sh", PROGRAM.replace("OUTSIDE", str(self.outside)))
+        project.write("bag/unread.log", "")
+        for name in ("lib/a.sh", "data/in.txt", "conf/tracked.txt", "tool.sh"):
+            project.write(name, self._content(name))
+        (project.folder / "via").symlink_to(self.outside / "v1")
+        (project.folder / "pointer").symlink_to("a")
+        project.commit()
+
+    def _content(self, name: str) -> str:
+        number = self.chance.choice("12")
+        return f"echo {name} {number}\n" if name.endswith(".sh") else f"{name} {number}\n"
+
+    # --- what may happen between two runs
+
+    def change(self) -> str:
+        change = self.chance.choice([each for each in dir(self) if each.startswith("do_")])
+        getattr(self, change)()
+        return change
+
+    def _path(self, *names: str) -> Path:
+        return self.project.folder / self.chance.choice(names)
+
+    def do_nothing(self) -> None:
+        pass
+
+    do_still_nothing = do_nothing_at_all = do_nothing_again = do_nothing_more = do_nothing
+
+    def do_edit(self) -> None:
+        path = self._path("lib/a.sh", "data/in.txt", "conf/tracked.txt", "local.cfg", "tool.sh")
+        path.write_text(self._content(path.name))
+
+    def do_add(self) -> None:
+        path = self._path("lib/b.sh", "bag/x.txt", "bag/y.txt", "local.cfg", "README.md", "conf/unread.txt")
+        path.write_text(self._content(path.name))
+
+    def do_remove(self) -> None:
+        self._path("lib/b.sh", "bag/x.txt", "bag/y.txt", "local.cfg", "conf/unread.txt").unlink(
+            missing_ok=True
+        )
+
+    def do_edit_elsewhere(self) -> None:
+        if self.observe == "auto":  # elsewhere, what nobody sees has to be declared
+            (self.outside / "far.txt").write_text(self.chance.choice("12"))
+
+    def do_turn_a_bit(self) -> None:
+        (self.project.folder / "tool.sh").chmod(self.chance.choice((0o644, 0o755)))
+
+    def do_lead_a_link_elsewhere(self) -> None:
+        link, target = self.chance.choice(
+            [("via", f"{self.outside}/v1"), ("via", f"{self.outside}/v2"), ("pointer", "a"), ("pointer", "b")]
+        )
+        (self.project.folder / link).unlink()
+        (self.project.folder / link).symlink_to(target)
+
+    def do_ask_otherwise(self) -> None:
+        self.n = self.chance.choice("12")
+
+    def do_declare_otherwise(self) -> None:
+        self.mode = self.chance.choice("ab")
+
+    def do_narrow(self) -> None:
+        self.narrow = self.chance.random() < 0.5
+
+    def do_observe(self) -> None:
+        self.observe = self.chance.choice(("auto", "auto", "off", "python"))
+        if self.observe != "auto":
+            (self.outside / "far.txt").write_text("1")
+
+    def do_commit(self) -> None:
+        self.project.commit()
+
+    def do_overlook(self) -> None:
+        word = self.chance.choice(("--skip-worktree", "--no-skip-worktree"))
+        with contextlib.suppress(subprocess.CalledProcessError):
+            self.project.git("update-index", word, "conf/tracked.txt")
+
+    def do_harm_outputs(self) -> None:
+        path = self._path("out.txt", "plots/copy.txt", "plots/number", "aside.log")
+        if self.chance.random() < 0.5:
+            path.unlink(missing_ok=True)
+        elif path.parent.is_dir():
+            path.write_text("harmed")
+
+    def do_remove_a_folder(self) -> None:
+        shutil.rmtree(self.project.folder / "plots", ignore_errors=True)
+
+    def do_harm_the_store(self) -> None:
+        objects = [path for path in self.project.home.objects.rglob("*") if path.is_file()]
+        for path in self.chance.sample(objects, len(objects) // 2):
+            path.unlink()
+
+    def do_forget_runs(self) -> None:
+        store = Store(self.project.home)
+        ids = store.ids()
+        store.remove(self.chance.sample(ids, len(ids) // 3))
+
+    def do_forget_keys(self) -> None:
+        shutil.rmtree(self.project.home.cached, ignore_errors=True)
+
+    # --- and then
+
+    def run(self) -> RunRecord:
+        more = {"code": ["main.sh", "lib"]} if self.narrow else {}
+        self.project.declare(
+            "bash main.sh {n}",
+            inputs=["data/in.txt"],
+            outputs=["out.txt", "plots"],
+            parameters={"n": {"default": "1"}},
+            env={"MODE": self.mode},
+            **more,
+        )
+        return self.project.run(parameters=(("n", self.n),), observe=self.observe)
+
+    def from_scratch(self) -> dict[str, str]:
+        """What the program makes where nothing was made before."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+        ignored = shutil.ignore_patterns("out.txt", "plots", ".git", "aside.log")
+        shutil.copytree(self.project.folder, self.scratch, symlinks=True, ignore=ignored)
+        variables = {**self.project.variables, "MODE": self.mode}
+        subprocess.run(
+            ["bash", "main.sh", self.n], cwd=self.scratch, env=variables, check=True, capture_output=True
+        )
+        return made_in(self.scratch)
+
+
+def made_in(folder: Path) -> dict[str, str]:
+    return {name: (folder / name).read_text() for name in ("out.txt", "plots/copy.txt", "plots/number")}
+
+
+def fuzz(project: Project, tmp_path: Path, *, seed: int, runs: int) -> int:
+    """Let somebody change things and run again; how many runs were cached."""
+    fuzzed = Fuzzed(project, random.Random(seed), tmp_path)
+    cached, changes = 0, ["the beginning"]
+    for _ in range(runs):
+        record = fuzzed.run()
+        assert made_in(project.folder) == fuzzed.from_scratch(), (seed, record.status, changes)
+        cached += record.status == "cached"
+        changes = [fuzzed.change() for _ in range(fuzzed.chance.choice((1, 1, 2)))]
+    return cached
+
+
+def test_a_hit_is_never_wrong(project: Project, tmp_path: Path) -> None:
+    assert fuzz(project, tmp_path, seed=1, runs=12) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [2, 3, 4])
+def test_a_hit_is_never_wrong_in_the_long_run(project: Project, tmp_path: Path, seed: int) -> None:
+    assert fuzz(project, tmp_path, seed=seed, runs=60) > 3

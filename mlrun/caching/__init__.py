@@ -108,9 +108,19 @@ def _seen_besides(record: RunRecord, original: RunRecord) -> tuple[Artifact, ...
 
 def share_series(record: RunRecord, hit: Hit, site: Site) -> None:
     """The steps of the metrics belong to the run that was not made, too."""
+    if not hit.record.metrics:
+        return
     series, own = (site.store.home.run(run_id).metrics for run_id in (hit.record.id, record.id))
     with contextlib.suppress(OSError):
         os.link(series, own)
+
+
+_UNSEEN = Finding(
+    level="warning",
+    code="cached-unobserved",
+    message="not all that the program read is known, so every file of the project counts for later runs",
+    hint="what it reads elsewhere has to be declared under `inputs`",
+)
 
 
 # --- after a run ------------------------------------------------------------------------------------------
@@ -118,8 +128,8 @@ def share_series(record: RunRecord, hit: Hit, site: Site) -> None:
 
 def keep(
     record: RunRecord, case: Case, key: Key, site: Site, *, seen: Seen | None, since: int
-) -> Finding | None:
-    """Let a run that has ended well just now stand in for later ones; or say why it cannot.
+) -> tuple[bool, Finding | None]:
+    """Let a run that has ended well just now stand in for later ones, if it can; and what is worth a warning.
 
     `site` is renewed: the source as it is after the run. `seen` is all that its program opened, None where
     that is not known. `since` is when the program began, by the clock that files are stamped with (ns since
@@ -135,10 +145,10 @@ def keep(
             raise guards.NotKeptError(_difference(key, again))
         shelf.keep(site.store.home, record.id, key.digest, guard)
     except guards.NotKeptError as error:
-        return not_kept(str(error))
+        return False, not_kept(str(error))
     except (MlrunError, OSError) as error:
-        return not_kept(f"{error}")
-    return None
+        return False, not_kept(str(error))
+    return True, _UNSEEN if seen is None else None
 
 
 def _check_source(now: Snapshot, seen: Seen | None) -> None:

@@ -12,7 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from mlrun import data, digest
-from mlrun.caching.key import outputs_of_all, says_nothing
+from mlrun.caching.key import outputs_of_all, relevant, says_nothing
 from mlrun.caching.patterns import covering
 from mlrun.caching.placing import blocked
 from mlrun.caching.site import left_by_tools
@@ -67,6 +67,7 @@ def noted(case: Case, site: Site, record: RunRecord, seen: Seen | None, *, since
         made=tuple(_made(path, site, path in seen.appended) for path in writes),
         names=tuple(_names(case, site, folders, paths, writes)),
         absent=tuple(site.shown(path) for path in absent),
+        found=tuple(_found(case, site, seen, inputs)),
         ways=tuple(_ways(seen, site)),
         executable=executable,
     )
@@ -74,7 +75,8 @@ def noted(case: Case, site: Site, record: RunRecord, seen: Seen | None, *, since
 
 def _check_secrets(case: Case, seen: Seen) -> None:
     secret = [it.text for it in case.prepared.spec.parameters if it.secret and it.text]
-    names = (*(read.path for read in seen.reads), *seen.writes, *seen.absent, *seen.executed, *seen.listed)
+    reads = (read.path for read in seen.reads)
+    names = (*reads, *seen.writes, *seen.absent, *seen.found, *seen.executed, *seen.listed)
     if any(text in path for text in secret for path in names):
         raise NotKeptError("the value of a secret parameter is part of a path that it looked for")
 
@@ -100,6 +102,31 @@ def _sights(paths: Iterable[str], site: Site) -> Iterator[Sight]:
         yield Sight(
             folder=site.shown(folder), names=tuple(sorted(names)), digest=found.digest, each=tuple(each)
         )
+
+
+def _found(case: Case, site: Site, seen: Seen, inputs: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """What was looked at and not read; of what the key holds nothing need be said."""
+    counted = {f"{site.directory}/{each.path}" for each in relevant(case, site)}
+    own = covering(it.path for it in case.prepared.spec.outputs)
+    for path in seen.found:
+        if path in counted or _is_below(path, inputs) or own(os.path.relpath(path, site.directory)):
+            continue
+        if not site.directory.startswith(path):
+            yield site.shown(path), _state(path)
+
+
+def _state(path: str) -> str:
+    """What can be seen of something without opening it, but for times."""
+    try:
+        status = os.lstat(path)
+        if stat.S_ISLNK(status.st_mode):
+            return f"link to {os.readlink(path)}: {_state(os.path.realpath(path))}"
+    except OSError:
+        return "gone"
+    if stat.S_ISREG(status.st_mode):
+        kind = "program" if status.st_mode & stat.S_IXUSR else "file"
+        return f"{kind} of {status.st_size}"
+    return "folder" if stat.S_ISDIR(status.st_mode) else "neither"
 
 
 def _ways(seen: Seen, site: Site) -> Iterator[tuple[str, str]]:
@@ -182,7 +209,7 @@ _MODULES_ONLY = "/*.py"
 
 def _names_in(case: Case, site: Site, folder: str, writes: Iterable[str], *, modules: bool) -> Digest:
     """What lies in a folder, by name, but for what runs make."""
-    words = tuple(outputs_of_all(case.prepared.project.entry_points, case))
+    words = outputs_of_all(case, site)
     made = covering(words)
     inside = f"{folder.rstrip('/')}/"
     own = {path[len(inside) :].partition("/")[0] for path in writes if path.startswith(inside)}
@@ -248,6 +275,9 @@ def broken(guard: Guard, case: Case, site: Site) -> str | None:
     for path in guard.absent:
         if os.path.lexists(site.absolute(path)):
             return f"`{path}`, which it looked for, has come since"
+    for path, state in guard.found:
+        if _state(site.absolute(path)) != state:
+            return f"`{path}`, which it looked at, changed since"
     for name, real in guard.ways:
         if site.shown(os.path.realpath(site.absolute(name))) != real:
             return f"`{name}`, through which it read, leads elsewhere now"

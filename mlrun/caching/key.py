@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import secrets
 import time
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from blake3 import blake3
 
 from mlrun.caching.patterns import covering
 from mlrun.caching.values import Key
-from mlrun.digest import TAG, canonical_json
+from mlrun.digest import TAG, canonical_json, of_value
 from mlrun.errors import ProjectError
 from mlrun.model import Digest
 from mlrun.resolve import filled
@@ -63,10 +62,10 @@ def key_of(case: Case, site: Site) -> Key:
     """The key of a run. Raises SourceError where git cannot tell what the source holds."""
     code = relevant(case, site)
     content = {"format": FORMAT, **_called(case, site), **_surrounded(case, site)}
-    content["code"] = [list(each) for each in code]
+    content["code"] = site.once(("code", id(code)), lambda: (code, of_value([list(it) for it in code])))[1]
     content["inputs"] = sorted(_input(item, site) for item in case.inputs)
     content["named"] = list(_named_besides(case, site))
-    keyed = blake3(canonical_json(content), key=_salt(site.store.home)).hexdigest()
+    keyed = blake3(canonical_json(content), key=site.once("salt", lambda: _salt(site.store.home))).hexdigest()
     return Key(
         digest=Digest(TAG + keyed),
         code=code,
@@ -85,6 +84,7 @@ def _called(case: Case, site: Site) -> dict[str, object]:
         "parameters": sorted([it.name, it.kind, here.plain(it.text)] for it in spec.parameters),
         "variables": sorted([name, here.plain(text)] for name, text in spec.variables),
         "outputs": sorted([it.path, it.kind] for it in spec.outputs),
+        "observe": spec.observe,  # a run that nobody watched stands in for none that will be
     }
 
 
@@ -114,22 +114,25 @@ class _Here:
     """Texts without the places that are another's elsewhere: the checkout, the environment, downloads."""
 
     def __init__(self, case: Case, site: Site) -> None:
-        snapshot, location = case.prepared.snapshot, case.environment.location
-        places = {
-            str(site.cache.checkouts / f"{case.prepared.run_id}.downloads"): "{downloads}",
-            str(snapshot.directory): "{project}",
-            str(snapshot.root): "{root}",
-        }
-        if location is not None:
-            places[str(location)] = "{environment}"
-        self._places = {place: name for place, name in places.items() if place.count("/") > 1}
-        words = "|".join(re.escape(place) for place in sorted(self._places, key=len, reverse=True))
-        self._pattern = re.compile(rf"(?:{words})(?![\w.-])") if words else None
+        location = case.environment.location
+        self._downloads = f"{site.cache.checkouts}/{case.prepared.run_id}.downloads"
+        self._places, self._pattern = site.once(("places", location), lambda: _places(case, location))
 
     def plain(self, text: str) -> str:
+        text = text.replace(self._downloads, "{downloads}")
         if self._pattern is None:
             return text
         return self._pattern.sub(lambda match: self._places[match[0]], text)
+
+
+def _places(case: Case, location: Path | None) -> tuple[dict[str, str], re.Pattern[str] | None]:
+    snapshot = case.prepared.snapshot
+    places = {str(snapshot.directory): "{project}", str(snapshot.root): "{root}"}
+    if location is not None:
+        places[str(location)] = "{environment}"
+    places = {place: name for place, name in places.items() if place.count("/") > 1}
+    words = "|".join(re.escape(place) for place in sorted(places, key=len, reverse=True))
+    return places, re.compile(rf"(?:{words})(?![\w.-])") if words else None
 
 
 # --- inputs ---------------------------------------------------------------------------------------------
@@ -149,25 +152,35 @@ def _input(item: Artifact, site: Site) -> list[object]:
 def relevant(case: Case, site: Site) -> tuple[Listed, ...]:
     """The files of the source's tree that count: those that the entry point names, else all of the project's
     but what runs make, what goes in and is counted by content, and what only says what the key knows."""
-    prepared = case.prepared
-    spec = prepared.spec
-    inputs = covering(site.shown(site.absolute(item.path)) for item in case.inputs)
+    prepared, spec = case.prepared, case.prepared.spec
+    inputs = [site.shown(site.absolute(item.path)) for item in case.inputs]
+    own = [it.path for it in spec.outputs]
     if spec.code:
         named = covering(spec.code)
-        own = covering(it.path for it in spec.outputs)
-        return tuple(
-            each for each in site.inside if named(each.path) and not own(each.path) and not inputs(each.path)
-        )
-    made = covering(outputs_of_all(prepared.project.entry_points, case))
-    told = {prepared.project.file, *prepared.asked.files}
+        return _without((*own, *inputs), tuple(each for each in site.inside if named(each.path)), site)
+    others = (prepared.project.entry_points, prepared.project.file, prepared.asked.files)
+    common = site.once(("common", id(others[0]), *others[1:]), lambda: (others, _common(case, site)))[1]
+    return _without((*own, *inputs), common, site)
+
+
+def _common(case: Case, site: Site) -> tuple[Listed, ...]:
+    """The files that count for every entry point which names none, but for what goes in."""
+    made = covering(_made(case.prepared.project.entry_points))
+    told = {case.prepared.project.file, *case.prepared.asked.files}
     return tuple(
         each
         for each in site.inside
-        if each.path not in told
-        and not says_nothing(each.path)
-        and not made(each.path)
-        and not inputs(each.path)
+        if each.path not in told and not says_nothing(each.path) and not made(each.path)
     )
+
+
+def _without(words: tuple[str, ...], files: tuple[Listed, ...], site: Site) -> tuple[Listed, ...]:
+    """The very same files, where the words mean none of them; of few words that is quickly told."""
+    telling = [word for word in words if "[" in word or "*" in word or "?" in word or site.holds(word)]
+    if not telling:
+        return files
+    covers = covering(telling)
+    return tuple(each for each in files if not covers(each.path))
 
 
 def says_nothing(path: str) -> bool:
@@ -175,9 +188,14 @@ def says_nothing(path: str) -> bool:
     return _SAY_NOTHING.fullmatch(path) is not None
 
 
-def outputs_of_all(entry_points: tuple[EntryPoint, ...], case: Case) -> Iterator[str]:
+def outputs_of_all(case: Case, site: Site) -> tuple[str, ...]:
     """What this run, or any other of the project's entry points, declares to make."""
-    yield from (it.path for it in case.prepared.spec.outputs)
+    entry_points = case.prepared.project.entry_points
+    made = site.once(("made", id(entry_points)), lambda: (entry_points, tuple(_made(entry_points))))[1]
+    return (*(it.path for it in case.prepared.spec.outputs), *made)
+
+
+def _made(entry_points: tuple[EntryPoint, ...]) -> Iterator[str]:
     for entry_point in entry_points:
         defaults = {it.name: it.default for it in entry_point.parameters if it.default is not None}
         for output in entry_point.outputs:
@@ -227,7 +245,7 @@ def _new_salt(path: Path) -> bytes:
     scratch = path.with_name(f"salt.{os.getpid()}.{time.monotonic_ns()}")
     descriptor = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, secrets.token_bytes(_SALT))
+        os.write(descriptor, os.urandom(_SALT))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from mlrun import data, source
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from mlrun.files import Cache
     from mlrun.model import Caller, Snapshot
     from mlrun.source.listing import Listed
     from mlrun.store import Store
+
+T = TypeVar("T")
 
 LEFT_BY_TOOLS = frozenset(
     (
@@ -37,12 +40,33 @@ class Site:
         self.caller = caller
         self.cache = cache
         self.reader = data.Reader(cache)
+        self._learned: dict[object, object] = {}
         self.root = os.path.realpath(snapshot.root)
         self.directory = os.path.realpath(snapshot.directory)
 
     def renewed(self, snapshot: Snapshot | None = None) -> Site:
         """The same place, looked at anew; with a snapshot, as it is by now."""
         return Site(snapshot or self.snapshot, self.store, caller=self.caller, cache=self.cache)
+
+    def once(self, what: object, learn: Callable[[], T]) -> T:
+        """What does not change from look to look, learned at the first."""
+        if what not in self._learned:
+            self._learned[what] = learn()
+        return cast("T", self._learned[what])
+
+    def holds(self, path: str) -> bool:
+        """Whether a path, relative to the project, is that of a file of the tree, or of a folder of some."""
+        path = os.path.normpath(path)
+        return path == "." or path in self._paths
+
+    @cached_property
+    def _paths(self) -> frozenset[str]:
+        paths = {each.path for each in self.inside}
+        folders = {path.rpartition("/")[0] for path in paths}
+        while folders:
+            paths |= folders
+            folders = {path.rpartition("/")[0] for path in folders} - paths - {""}
+        return frozenset(paths)
 
     @cached_property
     def listed(self) -> tuple[Listed, ...]:

@@ -66,8 +66,9 @@ class Guard:
     """What a run saw beyond its key, and left behind: a later one that would see otherwise is no hit.
 
     Paths that lie in the checkout are relative to the project's folder, others absolute. `names` are digests
-    of the names in folders that it listed; `absent` is what it looked for and did not find; `ways` are links
-    that it went through, and where they lead. `whole` is the digest of all that lies in the checkout, for a
+    of the names in folders that it listed; `absent` is what it looked for and did not find, `found` what it
+    looked at without reading it, with what that was; `ways` are links that it went through, and where they
+    lead. `whole` is the digest of all that lies in the checkout, for a
     run of which not all of this is known. `executable` are declared outputs (single files) that can be
     executed.
     """
@@ -76,6 +77,7 @@ class Guard:
     made: tuple[Made, ...] = ()
     names: tuple[tuple[str, Digest], ...] = ()
     absent: tuple[str, ...] = ()
+    found: tuple[tuple[str, str], ...] = ()
     ways: tuple[tuple[str, str], ...] = ()
     whole: Digest | None = None
     executable: tuple[str, ...] = ()

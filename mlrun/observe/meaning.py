@@ -39,8 +39,8 @@ class Seen:
 
     To those of the `writes` that are `appended` nothing was done but that something was added at their ends.
     `listed` are folders whose names were asked for, `absent` what was looked for and is still not there,
-    `executed` programs and libraries, and `ways` folders that were gone through by another name (a link),
-    with that name first. Of these, only the shim tells.
+    `found` what was looked at without being opened, `executed` programs and libraries, and `ways` folders
+    that were gone through by another name (a link), with that name first. Of these, only the shim tells.
     """
 
     reads: tuple[Read, ...] = ()
@@ -49,8 +49,12 @@ class Seen:
     appended: frozenset[str] = frozenset()
     listed: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
+    found: tuple[str, ...] = ()
     executed: tuple[str, ...] = ()
     ways: tuple[tuple[str, str], ...] = ()
+
+
+_SOUGHT = {"N": "absent", "E": "found", "X": "executed"}
 
 
 @value
@@ -64,6 +68,7 @@ class _Story:
     blind: dict[str, None] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
+    found: set[str] = field(default_factory=set)
     executed: set[str] = field(default_factory=set)
     ways: dict[str, str] = field(default_factory=dict)
 
@@ -92,6 +97,7 @@ def understood(
         appended=frozenset(candidates).intersection(writes).difference(story.rewritten),
         listed=tuple(sorted(story.listed)),
         absent=tuple(sorted(path for path in story.absent if not os.path.lexists(path))),
+        found=tuple(sorted(story.found.difference(story.reads, writes))),
         executed=tuple(sorted(story.executed)),
         ways=tuple(sorted(story.ways.items())),
     )
@@ -112,12 +118,20 @@ def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
             story.listed.add(os.path.realpath(event.path))
         elif path and wants(path):
             if path != event.path and "/__pycache__/" not in event.path:
-                story.ways[event.path.rpartition("/")[0] or "/"] = path.rpartition("/")[0] or "/"
-            if event.kind in "NX":
-                (story.absent if event.kind == "N" else story.executed).add(path)
+                _went_through(story, event.path, path)
+            if event.kind in _SOUGHT:
+                getattr(story, _SOUGHT[event.kind]).add(path)
             else:
                 _open(story, path, event)
     return story
+
+
+def _went_through(story: _Story, asked: str, path: str) -> None:
+    folder, _, name = asked.rpartition("/")
+    if name in ("", ".", ".."):
+        story.ways[asked] = path
+    else:
+        story.ways[folder or "/"] = path.rpartition("/")[0] or "/"
 
 
 def _source_of(path: str) -> str:

@@ -101,9 +101,10 @@ class Rules:
             _BY_PRODUCTS_END
         )
 
-    def encoded(self, shim: str) -> bytes:
-        """As the shim reads them, with its own path."""
-        return b"".join(os.fsencode(text) + b"\0" for text in (f"!{shim}", *self.texts))
+    def encoded(self, shim: str, *, looks: bool = False) -> bytes:
+        """As the shim reads them, with its own path; with `looks`, what a program only looks for is told."""
+        first = f"{'?' if looks else '!'}{shim}"
+        return b"".join(os.fsencode(text) + b"\0" for text in (first, *self.texts))
 
 
 def on_host(variables: Mapping[str, str], *, wanted: Iterable[str], unwanted: Iterable[str]) -> Rules:

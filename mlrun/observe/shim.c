@@ -1,8 +1,9 @@
 /* Which files a program opens, and what it looks for, told by the program itself: a library that LD_PRELOAD puts
  * before libc.
  *
- * MLRUN_OBSERVE names a folder. Its file `rules` holds texts, each ended by NUL: `!` and our own path, then
- * `-` or `+` and the beginning of a path (the first that fits decides; what none fits is told). What is told
+ * MLRUN_OBSERVE names a folder. Its file `rules` holds texts, each ended by NUL: `!` and our own path (`?` where
+ * it is to be told as well what a program only looks for), then `-` or `+` and the beginning of a path (the first
+ * that fits decides; what none fits is told). What is told
  * goes into files `log.*` of the folder, mapped into memory: a record costs a copy and no system call, needs
  * no descriptor, is in order among threads and forked processes (an atomic addition reserves its place), and
  * outlives whatever kills the process. The space is allocated before it is used, so that a full disk is an
@@ -52,7 +53,7 @@ typedef struct {
     uint32_t pid;
 } record_t;
 
-static int active;
+static int active, looks;
 static char folder[LONGEST];
 static const char *rules, *rules_end, *own_path;
 static chunk_t *chunk;
@@ -283,9 +284,9 @@ static char kind_of(int flags) {
     return (flags & O_ACCMODE) == O_RDONLY ? 'R' : 'U';
 }
 
-/* What was looked for and is not there: should it come, another run would see otherwise. */
-static void missed(int directory, const char *path) {
-    if (!active || !path || !*path || (errno != ENOENT && errno != ENOTDIR))
+/* What was looked for, and is not there (or is): should that change, another run would see otherwise. */
+static void sought(char kind, int directory, const char *path) {
+    if (!active || !looks || !path || !*path)
         return;
     int before = errno;
     char buffer[LONGEST];
@@ -293,16 +294,21 @@ static void missed(int directory, const char *path) {
     if (*path == '/' ? is_wanted(path) : 1) {
         if (*path != '/' && directory != AT_FDCWD)
             whole = absolute(directory, path, buffer);
-        if (whole && is_new('N', whole, __atomic_load_n(&moves, __ATOMIC_RELAXED)) &&
+        if (whole && is_new(kind, whole, __atomic_load_n(&moves, __ATOMIC_RELAXED)) &&
             (whole = absolute(AT_FDCWD, whole, buffer)) && (whole == path || is_wanted(whole)))
-            tell('N', whole, 0, 0, 0);
+            tell(kind, whole, 0, 0, 0);
     }
     errno = before;
 }
 
+static void missed(int directory, const char *path) {
+    if (errno == ENOENT || errno == ENOTDIR)
+        sought('N', directory, path);
+}
+
 /* A folder whose names somebody wants to know; rules are for what lies in it. */
 static void listed(int directory, const char *path) {
-    if (!active || !path)
+    if (!active || !looks || !path)
         return;
     int before = errno;
     char buffer[LONGEST];
@@ -547,8 +553,10 @@ EXPORT int fchdir(int descriptor) {
 #define LOOKS(type, name, declared, given, from, path)                        \
     EXPORT type name declared {                                               \
         type result = NEXT(name) given;                                       \
-        if (result < 0)                                                       \
-            missed(from, path);                                               \
+        if (result < 0 && (errno == ENOENT || errno == ENOTDIR))              \
+            sought('N', from, path);                                          \
+        else                                                                  \
+            sought('E', from, path);                                          \
         return result;                                                        \
     }
 LOOKS(int, stat, (const char *path, struct stat *status), (path, status), AT_FDCWD, path)
@@ -683,7 +691,7 @@ static char *const *with_us(char *const *variables, int program, place_t *place)
 static void executed(const char *path) {
     char buffer[LONGEST];
     const char *whole = absolute(AT_FDCWD, path, buffer);
-    if (whole && is_wanted(whole) && is_new('X', whole, 0))
+    if (looks && whole && is_wanted(whole) && is_new('X', whole, 0))
         tell('X', whole, 0, 0, 0);
 }
 
@@ -697,7 +705,7 @@ static int loaded(struct dl_phdr_info *info, size_t size, void *nothing) {
 
 __attribute__((destructor)) static void end(void) {
     int before = errno;
-    if (active && own_path)
+    if (active && looks)
         dl_iterate_phdr(loaded, 0);
     errno = before;
 }
@@ -792,7 +800,8 @@ __attribute__((constructor)) static void begin(void) {
         return;
     put_text(put_text(path, named), "/rules");
     const char *read = read_rules(path, &size);
-    if (read && *read == '!') {
+    if (read && (*read == '!' || *read == '?')) {
+        looks = *read == '?';
         put_text(folder, named);
         own_path = read + 1;
         rules = read + strlen(read) + 1;

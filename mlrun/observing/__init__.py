@@ -51,6 +51,7 @@ def begin(prepared: Prepared, environment: Environment, *, home: Home, cache: Ca
     watch = replace(
         watch,
         rules=_rules(prepared, environment, home, cache, caller),
+        looks=prepared.spec.cache or prepared.request.cache is False,
         mounts=_mounts(prepared, environment) if environment.kind == "docker" else None,
     )
     if wanted == "strace":
@@ -113,7 +114,7 @@ def _lay_out(watch: Watch) -> None:
     if watch.mounts is not None or watch.how == PYTHON:
         (watch.folder / "hook").mkdir()
         shutil.copyfile(_HOOK, watch.folder / "hook" / "sitecustomize.py")
-    write_atomic(watch.folder / "rules", watch.rules.encoded(library))
+    write_atomic(watch.folder / "rules", watch.rules.encoded(library, looks=watch.looks))
 
 
 def _rules(
@@ -233,7 +234,8 @@ def with_observed(
     try:
         how = _how(watch)
         if how == SHIM and not any(name.startswith("log.") for name in os.listdir(watch.folder)):
-            return Observed(replace(record, observed=how), tuple(findings), seen=Seen())
+            nothing = Seen() if watch.looks else None
+            return Observed(replace(record, observed=how), tuple(findings), seen=nothing)
         from mlrun.observing import after
 
         seen = after.seen(watch, how, prepared)
@@ -248,7 +250,7 @@ def with_observed(
         _tidy_up(watch, store.home)
     reader = data.Reader(cache, narrator)
     found = after.described(replace(record, observed=how), seen, prepared, store, reader, caller=caller)
-    whole = how == SHIM and not partly and not seen.blind
+    whole = how == SHIM and watch.looks and not partly and not seen.blind
     return replace(found, findings=(*findings, *found.findings), seen=seen if whole else None)
 
 

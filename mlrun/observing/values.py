@@ -21,7 +21,7 @@ SHIM, STRACE, PYTHON, OFF = "shim", "strace", "python-only", "off"
 @value
 class Watch:
     """`how` is what the record will tell; `since` is when it began, ns since 1970 by the clock that
-    files are stamped with.
+    files are stamped with; `looks` says whether what the program only looks for is of interest, too.
 
     `mounts` are folders of a container and what they are here; None for a program that runs here.
     """
@@ -30,6 +30,7 @@ class Watch:
     folder: Path
     since: int
     rules: Rules = Rules(())
+    looks: bool = False
     strace: str | None = None
     mounts: tuple[tuple[str, str], ...] | None = None
     shim: str = ""
