@@ -737,7 +737,7 @@ def test_well_known_imports_that_the_list_of_published_code_lacks_are_added(benc
     known = {name: os.environ[name] for name in certificates if name in os.environ}  # noqa: TID251
     bench.extra = {"PIP_NO_INDEX": "", "PIP_FIND_LINKS": "", **known}
     bench.write("requirements.txt", "six\n")
-    bench.write("train.py", "import six, tqdm, something_of_ours\n")
+    bench.write("train.py", "import six, tqdm, click, something_of_ours\n")
     bench.write("MLproject", "entry_points: {main: {command: python train.py}}\n")
     day = env.Day(as_of="2021-06-01T00:00:00Z", why="the commit's date")
     asked = env.read(EnvironmentRequest(), bench.project, manager=None)
@@ -750,7 +750,7 @@ def test_well_known_imports_that_the_list_of_published_code_lacks_are_added(benc
         narrator=bench.narrator,
         day=day,
     )
-    assert {"six", "tqdm"} <= {package.name for package in made.packages}
-    assert "tqdm is added: train.py imports it" in made.adaptations
+    assert {"six", "tqdm", "click"} <= {package.name for package in made.packages}
+    assert "added, since they are imported: tqdm, click (by train.py)" in made.adaptations
     now = bench.ensure()
     assert "tqdm" not in {package.name for package in now.packages}

@@ -141,8 +141,7 @@ class _Resolution:
             more = replace(wanted, lines=(*wanted.lines, *(name for name, _ in forgotten)))
             with contextlib.suppress(EnvironmentBuildError):
                 better, more = mended(self._compile, more, as_of=as_of, foresee=self.pip)
-                said = tuple(f"{name} is added: {place.file} imports it" for name, place in forgotten)
-                known = dict.fromkeys((*compiled.adaptations, *said, *better.adaptations))
+                known = dict.fromkeys((*compiled.adaptations, _added(forgotten), *better.adaptations))
                 return replace(better, adaptations=tuple(known)), more
         return compiled, wanted
 
@@ -233,6 +232,18 @@ class _Resolution:
         wheel = next(output.glob("*.whl"))
         identity = f"{wheel.name} {_content_of(wheel)}"
         return Local(name=folder.name, wheel=wheel, folder=folder.path, identity=identity)
+
+
+def _added(forgotten: list[tuple[str, Place]]) -> str:
+    """One sentence, with the first file that imports each."""
+    [(name, place), *others] = forgotten
+    if not others:
+        return f"{name} is added: {place.file} imports it"
+    by_file: dict[str, list[str]] = {}
+    for name, place in forgotten:
+        by_file.setdefault(place.file, []).append(name)
+    told = "; ".join(f"{', '.join(names)} (by {file})" for file, names in by_file.items())
+    return f"added, since they are imported: {told}"
 
 
 # --- local projects -----------------------------------------------------------------------------------
