@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Level = Literal["identical", "equal", "close", "different", "unknown"]
 _LOG = "output.log"
+_TEMPORARY = ("/tmp/", "/var/tmp/")  # noqa: S108  they are only looked at
 
 
 @value
@@ -146,7 +147,10 @@ def _metric(name: str, before: Metric | None, after: Metric | None, tolerance: T
 
 
 def _outputs(before: RunRecord, after: RunRecord, contents: _Contents) -> list[Item]:
-    """By path; what only one run was watched closely enough to notice is not held against the other."""
+    """By path; what only one run was watched closely enough to notice is not held against the other.
+
+    Nor is a temporary file, which has another name each time, or is there already.
+    """
     ours = {_place(output.path, before): output for output in before.outputs}
     theirs = {_place(output.path, after): output for output in after.outputs}
     found = []
@@ -157,7 +161,7 @@ def _outputs(before: RunRecord, after: RunRecord, contents: _Contents) -> list[I
             continue
         known = a or b
         assert known is not None
-        if not known.declared and before.observed != after.observed:
+        if not known.declared and (before.observed != after.observed or known.path.startswith(_TEMPORARY)):
             continue
         note = f"only the {'repetition' if a is None else 'original'} wrote it"
         found.append(

@@ -267,7 +267,7 @@ def _prepared(
     ready = _Ready(run_id=run_id)
     aside = stage.cache.checkouts / f"{run_id}.inputs"
     try:
-        ready.reasons += _of_the_record(original, wanted)
+        ready.reasons += _of_the_record(original, wanted, stage.caller)
         ready.notes += [*_edited(store, original), *_nested(original)]
         desk = scene.Desk(caller=stage.caller, home=stage.home, cache=stage.cache, teller=stage.teller)
         with _told(ready):
@@ -299,7 +299,7 @@ def _told(ready: _Ready) -> Iterator[None]:
         ready.reasons.append(_reason(error.code, error.message, error.hint))
 
 
-def _of_the_record(original: RunRecord, wanted: Wanted) -> list[Finding]:
+def _of_the_record(original: RunRecord, wanted: Wanted, caller: Caller) -> list[Finding]:
     """What the record alone says."""
     reasons = []
     if original.status == "running":
@@ -329,7 +329,7 @@ def _of_the_record(original: RunRecord, wanted: Wanted) -> list[Finding]:
         kinds = f"{original.host.machine}, and this is {here.machine}"
         reasons.append(_reason("other-platform", f"it ran on another kind of machine: {kinds}"))
     if not wanted.allow_overwrite:
-        reasons += _would_overwrite(original)
+        reasons += _would_overwrite(original, temporary=caller.variables.get("TMPDIR") or "/tmp")  # noqa: S108
     return reasons
 
 
@@ -354,7 +354,8 @@ def _nested(original: RunRecord) -> list[Finding]:
     ]
 
 
-def _would_overwrite(original: RunRecord) -> list[Finding]:
+def _would_overwrite(original: RunRecord, *, temporary: str) -> list[Finding]:
+    """What nobody declares to be an output and lies among temporary files may go, as these do."""
     facts = original.source
     inside = (facts.directory, f"/{original.id}/") if facts else ()
     outside = [
@@ -362,6 +363,7 @@ def _would_overwrite(original: RunRecord) -> list[Finding]:
         for output in original.outputs
         if os.path.isabs(output.path)
         and not any(place in output.path for place in inside)
+        and (output.declared or not output.path.startswith(f"{temporary.rstrip('/')}/"))
         and os.path.lexists(_PATTERN.split(output.path)[0])
     ]
     return [

@@ -345,6 +345,22 @@ def test_a_repetition_that_is_ended_from_outside_tells_nothing(shell: Shell, pro
 
 
 @pytest.mark.slow
+def test_temporary_files_are_no_reason_not_to(shell: Shell, project: Path, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "temporary"
+    elsewhere.mkdir()
+    (project / "MLproject").write_text(
+        "name: out\nenvironment: {requirements: []}\nentry_points:\n  main:\n    outputs: [out.txt]\n"
+        f"    command: echo 1 > out.txt; echo 2 > {elsewhere}/cached\n"
+    )
+    record = run(shell)
+    assert str(elsewhere / "cached") in [output["path"] for output in record["outputs"]]
+    shell.variables["TMPDIR"] = str(tmp_path / "another")
+    assert reasons(reproduce(shell, code=2)) == ["writes-outside"]
+    shell.variables["TMPDIR"] = str(elsewhere)
+    assert reproduce(shell, code=0)["verdict"] == "identical"
+
+
+@pytest.mark.slow
 def test_what_lies_outside_is_not_overwritten_unawares(shell: Shell, project: Path, tmp_path: Path) -> None:
     place = tmp_path / "results/out.txt"
     place.parent.mkdir()
