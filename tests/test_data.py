@@ -17,7 +17,7 @@ import pytest
 from blake3 import blake3
 
 from mlrun import data, digest
-from mlrun.data import listing, native, trees
+from mlrun.data import listing, memory, native, trees
 from mlrun.errors import ParameterError
 from mlrun.files import Cache
 from mlrun.model import Artifact, DataSpec, Place
@@ -484,13 +484,20 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def by_program(
-    compiled: Path, folder: Path, known: trees.Tree | None = None, lanes: int = 16
-) -> trees.Answer:
+    compiled: Path, folder: Path, old: Path | None = None, lanes: int = 16
+) -> tuple[native.Answer, trees.Tree | None]:
+    """What the program answers; and what it remembers, in `folder`.memory, unless that is the same."""
     program = native.program(Cache(compiled))
     assert program is not None
-    answer = native.ask(program, str(folder), None, known, lanes=lanes)
+    new = folder.with_suffix(".memory")
+    new.unlink(missing_ok=True)
+    answer = native.ask(
+        program, str(folder), None, old=old or compiled / "none", new=new, proven=1 << 62, lanes=lanes
+    )
     assert answer is not None
-    return answer
+    known = memory.load(new)
+    assert (known is None) == answer.is_same
+    return answer, known.tree if known else None
 
 
 SMALL = 4 << 20  # bytes of the largest file that the program reads itself
@@ -516,12 +523,11 @@ def varied(folder: Path) -> Path:
 @pytest.mark.parametrize("lanes", [4, 8, 16])
 def test_the_program_says_what_python_says(tmp_path: Path, compiled: Path, lanes: int) -> None:
     folder = varied(tmp_path / "f")
-    answer = by_program(compiled, folder, lanes=lanes)
-    assert answer.tree is not None
+    answer, tree = by_program(compiled, folder, lanes=lanes)
+    assert tree is not None
     listed = listing.walk(str(folder))
-    assert answer.tree.names == listed.names
-    assert answer.tree.targets == listed.targets
-    for name, its_digest in digests_of(answer.tree):
+    assert (tree.names, tree.targets, answer.links) == (listed.names, listed.targets, 2)
+    for name, its_digest in digests_of(tree):
         path = folder / os.fsdecode(name)
         is_small_file = path.is_file() and not path.is_symlink() and path.stat().st_size <= SMALL
         content = blake3(path.read_bytes()).digest() if is_small_file else bytes(32)
@@ -569,14 +575,17 @@ def test_some_of_many_files_are_the_folder_in_which_only_they_lie(tmp_path: Path
 
 def test_the_program_reads_only_what_has_changed(tmp_path: Path, compiled: Path) -> None:
     folder = many(tmp_path / "f", 50)
-    known = by_program(compiled, folder).tree
-    assert known is not None
-    assert by_program(compiled, folder, known).tree is None
-    lies = trees.Tree(known.names, known.stamps, bytes(len(known.digests)), known.targets)
+    first, _ = by_program(compiled, folder)
+    tree = listing.walk(str(folder))
+    cache = Cache(tmp_path / "cache")
+    learned = memory.Remembered(digest=first.digest, size=first.size, files=first.files, tree=tree)
+    memory.remember(cache, str(folder), learned, read_at=1 << 62)
+    old = memory.place(cache, str(folder))
+    assert by_program(compiled, folder, old) == (replace(first, is_same=True), None)
     (folder / "3" / "3.txt").write_text("changed")
     (folder / "0" / "0.txt").unlink()
     (folder / "new").write_text("new")
-    after = by_program(compiled, folder, lies).tree
+    _, after = by_program(compiled, folder, old)
     assert after is not None
     read = {name for name, its_digest in digests_of(after) if its_digest != bytes(32)}
     assert read == {b"3/3.txt", b"new"}
@@ -612,7 +621,7 @@ def test_files_replaced_under_the_program_have_no_digest_or_that_of_one_state(
     thread.start()
     try:
         for _ in range(20):
-            tree = by_program(compiled, folder).tree
+            _, tree = by_program(compiled, folder)
             assert tree is not None
             changed = {name for _, name, _ in tree.problems()}
             for name, its_digest in digests_of(tree):
@@ -632,7 +641,7 @@ def test_a_program_that_cannot_be_had_or_fails_is_not_needed(tmp_path: Path, com
     broken = tmp_path / "broken"
     shutil.copytree(compiled, broken)
     (program,) = broken.glob("hash-v1/*/tree")
-    for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\necho nonsense\n", "no program"):
+    for text in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\necho nonsense\n", "#!/bin/sh\nkill $$", "no program"):
         program.write_text(text)
         assert digest_by(data.Reader(Cache(broken)), folder) == expected
 

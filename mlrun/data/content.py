@@ -14,14 +14,16 @@ from blake3 import blake3
 from mlrun import digest
 from mlrun.data import listing, memory, native, reading, trees
 from mlrun.data.reading import BATCH, CHANGED, SPECIAL, stamp_of
-from mlrun.data.trees import MANIFEST, Answer, Tree
+from mlrun.data.trees import MANIFEST, Tree
 from mlrun.model import Digest
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from mlrun.data.listing import File
+    from mlrun.data.memory import Remembered
     from mlrun.files import Cache
     from mlrun.model import Narrator
 
@@ -46,6 +48,7 @@ class Folder:
     contents: tuple[tuple[Digest, str], ...] = ()
     troubles: tuple[str, ...] = ()
     links: tuple[tuple[str, str], ...] = ()
+    tree: Tree | None = None
 
 
 class Reader:
@@ -121,30 +124,20 @@ class Reader:
         self, root: str, names: Sequence[bytes] | None, listed: Tree | None = None, *, contents: bool
     ) -> Folder:
         started = memory.now_ns()
-        known = memory.recall(self._cache, root) if self._cache is not None else None
-        answer = self._answer(root, names, known.tree if known else None, listed)
-        if answer.tree is None:
-            assert known is not None
-            if contents:
-                return _written(known.tree, root)
-            return Folder(_tagged(known.digest), known.size, known.files, links=known.tree.links())
-        if answer.whole is None or contents:
-            found = _written(answer.tree, root)
-        else:
-            whole, size, count = answer.whole
-            found = Folder(_tagged(whole), size, count, links=answer.tree.links())
-        if names is None or known is None:
-            self._remember(root, found, answer.tree, started)
-        return found
+        if listed is not None:
+            known = self._recall(root)
+            if known is not None and listed.resembles(known.tree):
+                return _as_remembered(known, root, contents=contents)
+        found = self._by_program(root, names, started, contents=contents)
+        return found or self._by_python(root, names, listed, started, contents=contents)
 
-    def _answer(
-        self, root: str, names: Sequence[bytes] | None, known: Tree | None, listed: Tree | None
-    ) -> Answer:
-        if known and listed and listed.resembles(known):
-            return Answer(None)
-        return self._from_program(root, names, known) or self._from_python(root, names, known, listed)
+    def _recall(self, root: str) -> Remembered | None:
+        return None if self._cache is None else memory.recall(self._cache, root)
 
-    def _remember(self, root: str, found: Folder, tree: Tree, started: int) -> None:
+    def _remember(self, root: str, found: Folder, started: int) -> None:
+        tree = found.tree
+        if tree is None:
+            return
         large = tree.count >= _WORTH_REMEMBERING[0] or tree.size >= _WORTH_REMEMBERING[1]
         if self._cache is None or found.troubles or not large:
             return
@@ -152,35 +145,73 @@ class Reader:
         learned = memory.Remembered(digest=whole, size=found.size, files=found.count, tree=tree)
         memory.remember(self._cache, root, learned, read_at=started)
 
-    def _from_program(self, root: str, names: Sequence[bytes] | None, known: Tree | None) -> Answer | None:
+    def _by_program(
+        self, root: str, names: Sequence[bytes] | None, started: int, *, contents: bool
+    ) -> Folder | None:
         """By a program of ours, where that pays and it can be had."""
-        likely = len(names) if names is not None else known.count if known else 0
-        if self._cache is None or (likely < _WORTH_A_PROGRAM and (names is not None or not _has_many(root))):
+        if self._cache is None:
+            return None
+        old = memory.place(self._cache, root)
+        if not (_has_many(root, old) if names is None else len(names) >= _WORTH_A_PROGRAM):
             return None
         program = native.program(self._cache)
         if program is None:
             return None
-        hearing = _Hearing(self._narrator, os.path.basename(root)) if self._narrator else None
-        answer = native.ask(program, root, names, known, told=hearing.hear if hearing else None)
-        if answer is None or answer.tree is None or answer.whole is not None:
-            return answer
-        large = [(at, name) for at, name, problem in answer.tree.problems() if problem == native.LARGE]
-        return Answer(answer.tree.filled((at, self._read_large(root, name)) for at, name in large))
+        new = self._cache.temporary / f"tree.{os.getpid()}.{started}"
+        hear = _Hearing(self._narrator, os.path.basename(root)).hear if self._narrator else None
+        proven = started - memory.PROVEN_AFTER
+        try:
+            answer = native.ask(program, root, names, old=old, new=new, proven=proven, told=hear)
+            if answer is None:
+                return None
+            found = self._told(root, answer, old if answer.is_same else new, contents=contents)
+            if found is not None and not answer.is_same and (names is None or memory.load(old) is None):
+                if answer.is_whole:
+                    memory.adopt(new, old)
+                else:
+                    self._remember(root, found, started)
+            return found
+        finally:
+            with contextlib.suppress(OSError):
+                new.unlink()
+
+    def _told(self, root: str, answer: native.Answer, file: Path, *, contents: bool) -> Folder | None:
+        """What the program found. The file tells all of it, and is read only if the answer does not do."""
+        if answer.is_whole and not answer.links and not contents:
+            return Folder(_tagged(answer.digest), answer.size, answer.files)
+        known = memory.load(file)
+        if known is None:
+            return None
+        if answer.is_whole:
+            return _as_remembered(known, root, contents=contents)
+        large = [(at, name) for at, name, problem in known.tree.problems() if problem == native.LARGE]
+        return _written(known.tree.filled((at, self._read_large(root, name)) for at, name in large), root)
 
     def _read_large(self, root: str, name: bytes) -> File | int:
         path = os.path.join(root, os.fsdecode(name))
         return _reading_twice(path, self._progress_of(path))
 
-    def _from_python(
-        self, root: str, names: Sequence[bytes] | None, known: Tree | None, listed: Tree | None
-    ) -> Answer:
+    def _by_python(
+        self,
+        root: str,
+        names: Sequence[bytes] | None,
+        listed: Tree | None,
+        started: int,
+        *,
+        contents: bool,
+    ) -> Folder:
+        known = self._recall(root)
         tree = listed or (listing.walk(root) if names is None else listing.those(root, names))
-        if known and tree.resembles(known):
-            return Answer(None)
-        found, unread = listing.known_and_unread(tree, known)
+        if known and tree.resembles(known.tree):
+            return _as_remembered(known, root, contents=contents)
+        answered, unread = listing.known_and_unread(tree, known.tree if known else None)
         paths = tree.split_names()
         answers = self._read_all(root, [paths[at] for at in unread])
-        return Answer(tree.filled([*found, *zip(unread, answers, strict=True)]))
+        tree = tree.filled([*answered, *zip(unread, answers, strict=True)])
+        found = _written(tree, root)
+        if names is None or known is None:
+            self._remember(root, found, started)
+        return found
 
     def _read_all(self, root: str, names: Sequence[bytes]) -> list[File | int]:
         progress = None
@@ -199,8 +230,11 @@ class Reader:
         return found
 
 
-def _has_many(root: str) -> bool:
+def _has_many(root: str, memory_of_it: Path) -> bool:
     """Whether it is worth starting a program: looks no farther than is needed to tell."""
+    with contextlib.suppress(OSError):
+        if memory_of_it.stat().st_size >= _WORTH_A_PROGRAM * memory.BYTES_A_NAME:
+            return True
     seen, folders = 0, [root]
     while folders:
         with contextlib.suppress(OSError), os.scandir(folders.pop()) as found:
@@ -217,6 +251,12 @@ def _tagged(its_digest: bytes) -> Digest:
     return Digest(digest.TAG + its_digest.hex())
 
 
+def _as_remembered(known: Remembered, root: str, *, contents: bool) -> Folder:
+    if contents:
+        return _written(known.tree, root)
+    return Folder(_tagged(known.digest), known.size, known.files, links=known.tree.links())
+
+
 def _written(tree: Tree, root: str) -> Folder:
     written = trees.write(tree, root)
     return Folder(
@@ -227,6 +267,7 @@ def _written(tree: Tree, root: str) -> Folder:
         contents=tuple((its_digest, f"{root}/{name}") for its_digest, name in written.contents),
         troubles=written.troubles,
         links=tree.links(),
+        tree=tree,
     )
 
 

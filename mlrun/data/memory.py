@@ -1,10 +1,13 @@
 """What files were like when they were last read, so that what has not changed need not be read again.
 
-One file a folder (or large file) in the cache, named by its path: the stamps of all that lay in it, and
-their digests. A stamp proves that content is the same, but for one case, which git's index knows as "racy":
-a file written twice within one tick of the file system's clock, once before and once after we read it, has
-one stamp. So a stamp counts only if it was `_PROVEN_AFTER` old when the file was read; younger ones are kept
-as none, and those files are read again next time.
+One file a folder (or large file) in the cache, named by its path: a magic line; the whole's digest, size and
+number of files; the lengths of a tree's four parts (`trees`); these; and the checksum of all that. `tree.c`
+reads and writes it too.
+
+A stamp proves that content is the same, but for one case, which git's index knows as "racy": a file written
+twice within one tick of the file system's clock, once before and once after we read it, has one stamp. So a
+stamp counts only if it was `PROVEN_AFTER` old when the reading began; younger ones are kept as none, and
+those files are read again next time.
 """
 
 from __future__ import annotations
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 
     from mlrun.files import Cache
 
-_PROVEN_AFTER = 2_000_000_000
+PROVEN_AFTER = 2_000_000_000
 """Nanoseconds; the coarsest file systems in use (FAT) count in steps of two seconds."""
 _MAGIC = b"mlrun/stat/v2\n"
 _LENGTHS = struct.Struct("<32s6q")  # digest of the whole, its size and files; bytes of the tree's four parts
 _UNPROVEN = -1
+BYTES_A_NAME = STAMP * 8 + DIGEST
+"""What is kept of a name, and a little more."""
 
 
 @value
@@ -49,8 +54,13 @@ class Remembered:
 
 def recall(cache: Cache, root: str) -> Remembered | None:
     """What is remembered of a path; None where there is nothing, or it is damaged."""
+    return load(place(cache, root))
+
+
+def load(file: Path) -> Remembered | None:
+    """What a file remembers; None where there is none, or it is damaged."""
     try:
-        data = memoryview(_file(cache, root).read_bytes())
+        data = memoryview(file.read_bytes())
     except OSError:
         return None
     body, checksum = data[:-DIGEST], data[-DIGEST:]
@@ -72,12 +82,12 @@ def recall(cache: Cache, root: str) -> Remembered | None:
 def remember(cache: Cache, root: str, content: Remembered, *, read_at: int) -> None:
     """Keep it for the next time, where that can be done; `read_at` is when the reading began, ns."""
     tree = content.tree
-    stamps = _proven(tree.stamps, read_at - _PROVEN_AFTER)
+    stamps = _proven(tree.stamps, read_at - PROVEN_AFTER)
     parts = (tree.names, stamps.tobytes(), tree.digests, tree.targets)
     lengths = [len(part) for part in parts]
     body = b"".join((_MAGIC, _LENGTHS.pack(content.digest, content.size, content.files, *lengths), *parts))
     with contextlib.suppress(OSError):
-        file = _file(cache, root)
+        file = place(cache, root)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(file, body + blake3(body).digest())
 
@@ -92,6 +102,13 @@ def _proven(stamps: array[int], before: int) -> array[int]:
         if max(times) >= before:
             stamps[at * STAMP + CTIME] = _UNPROVEN
     return stamps
+
+
+def adopt(file: Path, place: Path) -> None:
+    """Keep what another has written."""
+    with contextlib.suppress(OSError):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(file, place)
 
 
 def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
@@ -112,5 +129,6 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def _file(cache: Cache, root: str) -> Path:
+def place(cache: Cache, root: str) -> Path:
+    """The file that remembers a path."""
     return cache.stamps / blake3(os.fsencode(os.path.realpath(root))).hexdigest()[:32]

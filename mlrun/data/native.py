@@ -8,15 +8,14 @@ from __future__ import annotations
 import os
 import struct
 import sys
-from array import array
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun import digest
-from mlrun.data import trees
-from mlrun.data.trees import Answer, Tree
+from mlrun.data import memory, trees
 from mlrun.errors import MlrunError
 from mlrun.files import build_once
+from mlrun.value import positional_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,11 +30,27 @@ _COMPILERS = ("/usr/bin/cc", "/usr/bin/gcc", "/usr/bin/clang", "/usr/local/bin/c
 _FLAGS = ("-std=gnu11", "-O3", "-w", "-pthread")
 _VARIABLES = {"PATH": os.defpath, "LC_ALL": "C"}
 _SECONDS = 60.0
-_LENGTHS = struct.Struct("=4q")
-_ANSWER = struct.Struct("=8q32s")
+_LENGTH = struct.Struct("=q")
+_ANSWER = struct.Struct("=5q32s")
 _LANES = (4, 8, 16)
 _MOST_THREADS = 32  # each may take 4 MiB
 _SIZES = (0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 3073, 4096, 31745, 1 << 20)
+
+
+@positional_value
+class Answer:
+    """What lies in a folder: whether it is as remembered, and how many links there are.
+
+    The rest is told where everything has a digest and a plain name: the number of files, their size, and the
+    manifest's digest.
+    """
+
+    is_same: bool
+    is_whole: bool
+    links: int
+    files: int
+    size: int
+    digest: bytes
 
 
 def program(cache: Cache) -> Path | None:
@@ -64,44 +79,37 @@ def ask(
     its_program: Path,
     root: str,
     names: Sequence[bytes] | None,
-    known: Tree | None,
     *,
+    old: Path,
+    new: Path,
+    proven: int,
     told: Callable[[bytes], None] | None = None,
     lanes: int = max(_LANES),
 ) -> Answer | None:
-    """All that lies in a folder, or some of it by `names`; `told` hears how it goes. None where it fails."""
+    """All that lies in a folder, or some of it by `names`, against what the file `old` remembers.
+
+    Unless that is the same, the file `new` is written; stamps whose times are not before `proven` (ns) will
+    prove nothing. `told` hears how it goes. None where it fails.
+    """
     from mlrun.process import capture
 
-    before = known or Tree(b"", array("q"), b"", b"")
     wanted = b"".join(name + b"\0" for name in names or ())
-    parts = (wanted, before.names, before.stamps.tobytes(), before.digests)
     try:
+        new.parent.mkdir(parents=True, exist_ok=True)
+        words = (its_program, _processors(), lanes, old.absolute(), new.absolute(), proven)
         said = capture(
-            [str(its_program), str(_processors()), str(lanes)],
+            [str(word) for word in words],
             variables=_VARIABLES,
             cwd=Path(root),
-            stdin=b"".join((_LENGTHS.pack(*(len(part) for part in parts)), *parts)),
+            stdin=_LENGTH.pack(len(wanted)) + wanted,
             on_stderr=told,
         )
-    except MlrunError:
+    except (OSError, MlrunError):
         return None
-    return _answer(said.stdout) if said.exit_code == 0 else None
-
-
-def _answer(said: bytes) -> Answer | None:
-    if len(said) < _ANSWER.size:
+    if said.exit_code != 0 or len(said.stdout) != _ANSWER.size:
         return None
-    same, whole, files, size, *lengths, its_digest = _ANSWER.unpack_from(said)
-    if len(said) != _ANSWER.size + sum(lengths):
-        return None
-    parts, at = [], _ANSWER.size
-    for length in lengths:
-        parts.append(said[at : at + length])
-        at += length
-    stamps = array("q")
-    stamps.frombytes(parts[1])
-    tree = None if same else Tree(parts[0], stamps, parts[2], parts[3])
-    return Answer(tree, (its_digest, size, files) if whole else None)
+    same, whole, links, files, size, its_digest = _ANSWER.unpack(said.stdout)
+    return Answer(bool(same), bool(whole), links, files, size, its_digest)
 
 
 def _processors() -> int:
@@ -149,12 +157,15 @@ def _is_right(built: Path, scratch: Path) -> bool:
         content = bytes((at * 7 + at // 251) % 256 for at in range(min(size, 4096))) * (size // 4096 + 1)
         (folder / f"{number:02}").write_bytes(content[:size])
         expected.append(bytes.fromhex(digest.hex_of(digest.of_bytes(content[:size]))))
+    nothing, new = scratch / "nothing", scratch / "new"
     for lanes in _LANES:
-        answer = ask(built, str(folder), None, None, lanes=lanes)
-        if answer is None or answer.tree is None or answer.whole is None:
+        answer = ask(built, str(folder), None, old=nothing, new=new, proven=0, lanes=lanes)
+        found = memory.load(new)
+        if answer is None or found is None:
             return False
-        whole = digest.hex_of(digest.of_bytes(trees.write(answer.tree, "").text))
-        if (answer.tree.digests, answer.whole[0].hex()) != (b"".join(expected), whole):
+        new.unlink()
+        whole = digest.hex_of(digest.of_bytes(trees.write(found.tree, "").text))
+        if found.tree.digests != b"".join(expected) or not answer.digest.hex() == found.digest.hex() == whole:
             return False
     for path in folder.iterdir():
         path.unlink()

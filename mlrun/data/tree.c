@@ -1,21 +1,21 @@
 /* What lies in a folder, and the BLAKE3 digests of its files: with all cores, and without Python's cost a file.
  *
- *     tree THREADS LANES      in the folder; at most so many LANES are used to hash
+ *     tree THREADS LANES OLD NEW PROVEN      in the folder; at most so many LANES are used to hash
  *
- * Standard input: four lengths (int64); some names; and the names, stamps and digests that are remembered. With
- * names, only those files are looked at (links are followed), else all that lies in the folder (links are told).
- * What has the stamp that it had is not read again.
- * Standard output: `struct answer`, then the four parts of the tree as it is now; nothing but the answer if all is as
- * remembered.
- * Standard error: the number of files to read and a newline, then a dot for each 500.
+ * OLD is what is remembered of it, or nothing: what has the stamp that it had is not read again. NEW is written in the
+ * same format (see memory.py), unless all is as it was; a stamp whose times are not before PROVEN (ns) proves nothing.
+ * Standard input: a length (int64), and so many bytes of names, each ended by NUL. With names, only those files are
+ * looked at (links are followed), else all that lies in the folder (links are told).
+ * Standard output: `struct answer`. Standard error: the number of files to read and a newline, then a dot for each 500.
  *
- * A tree's parts, all in the order of names as bytes: names, each ended by NUL; stamps of five int64 (inode, size,
- * mtime and ctime in ns, mode; of a folder, which is told only if nothing lies in it, the mode); digests of 32 bytes
- * (zeros of what is no file); targets of links, each ended by NUL. An inode of -1 says that there is no digest, and
- * the size why: an errno or one of the PROBLEMs.
+ * What is told of each name is told in the order of names as bytes: a stamp of five int64 (inode, size, mtime and ctime
+ * in ns, mode; of a folder, which is told only if nothing lies in it, the mode); a digest of 32 bytes (zeros of what is
+ * no file); of a link, where it leads to. An inode of -1 says that there is no digest, and the size why: an errno or one
+ * of the PROBLEMs.
  */
 
 #define _GNU_SOURCE
+#define MAGIC "mlrun/stat/v2\n"
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -54,17 +54,22 @@ struct folder {
 };
 
 struct answer {
-    int64_t same;           /* all is as remembered */
-    int64_t whole;          /* the rest can be told */
-    int64_t files, size;
-    int64_t lengths[4];     /* of the parts: names, stamps, digests, targets */
+    int64_t same;  /* all is as remembered; else NEW was written */
+    int64_t whole; /* the rest can be told */
+    int64_t links, files, size;
     uint8_t digest[DIGEST]; /* of the manifest */
 };
 
-struct tree {
+struct header { /* follows MAGIC */
+    uint8_t digest[DIGEST];
+    int64_t size, files;
+    int64_t lengths[4]; /* of names, stamps, digests, targets */
+};
+
+struct memory {
+    struct header header;
     const char *names;
-    const int64_t *stamps;
-    const uint8_t *digests;
+    const uint8_t *stamps, *digests;
     size_t count;
 };
 
@@ -74,7 +79,7 @@ struct bytes {
 };
 
 static int root, threads, by_name; /* `root` is a descriptor */
-static struct tree remembered;
+static struct memory remembered;
 
 static void *checked(void *memory) {
     if (!memory) _exit(2);
@@ -491,7 +496,7 @@ static int recall(void) {
     size_t at = 0, same = 0;
     for (size_t i = 0; i < count && at < remembered.count;) {
         int order = strcmp(entries[i]->path, name);
-        if (order == 0 && !memcmp(entries[i]->stamp, &remembered.stamps[at * STAMP], sizeof entries[i]->stamp)) {
+        if (order == 0 && !memcmp(entries[i]->stamp, remembered.stamps + at * sizeof entries[i]->stamp, sizeof entries[i]->stamp)) {
             memcpy(entries[i]->digest, &remembered.digests[at * DIGEST], DIGEST);
             entries[i]->known = 1;
             same++;
@@ -559,67 +564,102 @@ static void tell_whole(struct answer *answer) {
     answer->whole = 1;
 }
 
-static void put(const void *data, size_t length) {
+static void put(int sink, const void *data, size_t length) {
     for (ssize_t now; length; data = (const char *)data + now, length -= now)
-        if ((now = write(1, data, length)) < 0) _exit(2);
+        if ((now = write(sink, data, length)) < 0) _exit(2);
 }
 
-static void put_answer(void) {
-    struct answer answer = {0};
-    struct bytes parts[4] = {{0}};
+static void remember(const char *path, const struct answer *answer, int64_t proven) {
+    struct header header = {.size = answer->size, .files = answer->files};
+    struct bytes body = {0};
+    memcpy(header.digest, answer->digest, DIGEST);
+    add_text(&body, MAGIC);
+    add(&body, &header, sizeof header);
+    size_t start = body.length, at = start, *length = (size_t[4]){0};
+    for (size_t i = 0; i < count; i++) add(&body, entries[i]->path, strlen(entries[i]->path) + 1);
+    length[0] = body.length - at, at = body.length;
     for (size_t i = 0; i < count; i++) {
-        add(&parts[0], entries[i]->path, strlen(entries[i]->path) + 1);
-        add(&parts[1], entries[i]->stamp, sizeof entries[i]->stamp);
-        add(&parts[2], entries[i]->digest, DIGEST);
-        if (entries[i]->target) add(&parts[3], entries[i]->target, strlen(entries[i]->target) + 1);
+        int64_t *stamp = entries[i]->stamp;
+        if (stamp[MTIME] >= proven || stamp[CTIME] >= proven) stamp[CTIME] = -1;
+        add(&body, stamp, sizeof entries[i]->stamp);
     }
-    tell_whole(&answer);
-    for (int i = 0; i < 4; i++) answer.lengths[i] = parts[i].length;
-    put(&answer, sizeof answer);
-    for (int i = 0; i < 4; i++) put(parts[i].data, parts[i].length);
+    length[1] = body.length - at, at = body.length;
+    for (size_t i = 0; i < count; i++) add(&body, entries[i]->digest, DIGEST);
+    length[2] = body.length - at, at = body.length;
+    for (size_t i = 0; i < count; i++)
+        if (entries[i]->target) add(&body, entries[i]->target, strlen(entries[i]->target) + 1);
+    length[3] = body.length - at;
+    for (int part = 0; part < 4; part++) header.lengths[part] = length[part];
+    memcpy(body.data + start - sizeof header, &header, sizeof header);
+    uint8_t checksum[DIGEST];
+    size_t all = body.length;
+    add(&body, (char[64]){0}, 64); /* the last block is read whole */
+    hash(&(struct content){(uint8_t *)body.data, all, checksum}, 1);
+    int file = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (file < 0) _exit(2);
+    put(file, body.data, all);
+    put(file, checksum, DIGEST);
+    if (close(file)) _exit(2);
 }
 
 /* --- the question ------------------------------------------------------------------------------------------------- */
 
-static void *get(size_t length) {
-    char *data = checked(malloc(length + 1));
+static char *get(int source, size_t length) {
+    char *data = checked(calloc(1, length + 64));
     size_t got = 0;
     for (ssize_t now; got < length; got += now)
-        if ((now = read(0, data + got, length - got)) <= 0) _exit(2);
-    data[length] = 0;
+        if ((now = read(source, data + got, length - got)) <= 0) _exit(2);
     return data;
 }
 
-static size_t texts_in(const char *data, size_t length) {
-    size_t texts = 0;
-    for (size_t i = 0; i < length; i++) texts += !data[i];
-    return texts;
+/* What is damaged is not remembered. */
+static void load(const char *path) {
+    const size_t before = sizeof MAGIC - 1 + sizeof(struct header);
+    struct stat status;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &status) || (size_t)status.st_size < before + DIGEST) return;
+    size_t length = status.st_size - DIGEST;
+    char *body = get(file, status.st_size);
+    uint8_t written[DIGEST], checksum[DIGEST];
+    close(file);
+    memcpy(written, body + length, DIGEST);
+    memset(body + length, 0, DIGEST);
+    hash(&(struct content){(uint8_t *)body, length, checksum}, 1);
+    if (memcmp(body, MAGIC, sizeof MAGIC - 1) || memcmp(written, checksum, DIGEST)) return;
+    struct header *header = &remembered.header;
+    memcpy(header, body + sizeof MAGIC - 1, sizeof *header);
+    remembered.names = body + before;
+    remembered.stamps = (uint8_t *)body + before + header->lengths[0];
+    remembered.digests = remembered.stamps + header->lengths[1];
+    remembered.count = header->lengths[1] / (STAMP * sizeof(int64_t));
 }
 
 int main(int words, char **word) {
-    if (words != 3 || (threads = atoi(word[1])) < 1) return 2;
+    if (words != 6 || (threads = atoi(word[1])) < 1) return 2;
     root = open(".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (root < 0) return 2;
     choose_lanes(atoi(word[2]));
-    const int64_t *lengths = get(4 * sizeof *lengths);
-    const char *names = get(lengths[0]);
-    remembered.names = get(lengths[1]);
-    remembered.stamps = get(lengths[2]);
-    remembered.digests = get(lengths[3]);
-    remembered.count = texts_in(remembered.names, lengths[1]);
-    if (remembered.count * STAMP * sizeof(int64_t) != (size_t)lengths[2]) return 2;
-    if (remembered.count * DIGEST != (size_t)lengths[3]) return 2;
-    by_name = lengths[0] > 0;
+    load(word[3]);
+    int64_t length;
+    memcpy(&length, get(0, sizeof length), sizeof length);
+    const char *names = get(0, length);
+    by_name = length > 0;
     if (by_name) {
-        for (const char *name = names; name < names + lengths[0]; name += strlen(name) + 1) append(new_entry("", name));
+        for (const char *name = names; name < names + length; name += strlen(name) + 1) append(new_entry("", name));
         in_threads(look_at_names);
     } else
         walk();
+    struct answer answer = {0};
+    for (size_t i = 0; i < count; i++) answer.links += entries[i]->target != NULL;
     if (recall()) {
-        put(&(struct answer){.same = 1}, sizeof(struct answer));
-        return 0;
+        answer.same = answer.whole = 1;
+        answer.files = remembered.header.files, answer.size = remembered.header.size;
+        memcpy(answer.digest, remembered.header.digest, DIGEST);
+    } else {
+        read_rest();
+        tell_whole(&answer);
+        remember(word[4], &answer, atoll(word[5]));
     }
-    read_rest();
-    put_answer();
+    put(1, &answer, sizeof answer);
     return 0;
 }

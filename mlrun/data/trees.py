@@ -114,17 +114,6 @@ def of_entries(entries: list[Entry]) -> Tree:
 
 
 @positional_value
-class Answer:
-    """What lies in a folder; no `tree` if all is as remembered.
-
-    `whole` is the manifest's digest, the size and number of files, where these have been told.
-    """
-
-    tree: Tree | None
-    whole: tuple[bytes, int, int] | None = None
-
-
-@positional_value
 class Written:
     """A manifest, and what goes with it: `contents` are digests and names of the files."""
 
