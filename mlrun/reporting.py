@@ -249,8 +249,10 @@ def _logged_elsewhere(record: RunRecord) -> tuple[Finding, ...]:
 
 
 def _keep_series(run: Run, paths: RunPaths) -> None:
-    """Its metrics' points, behind those that the program has told otherwise."""
-    if run.series is not None:
+    """Its points, behind those that the program has told otherwise; moved, since they may be many."""
+    if run.series is not None and not paths.metrics.exists():
+        run.series.replace(paths.metrics)
+    elif run.series is not None:
         with open(run.series, "rb") as series, open(paths.metrics, "ab") as whole:
             shutil.copyfileobj(series, whole)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,31 @@ def test_a_database_of_its_own_is_pointed_out(shell: Shell) -> None:
     done = shell.mlrun("run", ".", "--env-manager", "system")
     assert done.returncode == 0, done.stderr
     assert "into a store of its own, such as `mlflow.db" in done.stderr
+
+
+def test_a_disk_that_is_full_costs_neither_the_record_nor_what_was_told(shell: Shell, tmp_path: Path) -> None:
+    """On a small disk of its own, which needs a namespace of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = f'mount -t tmpfs -o size=3m none {disk} && exec "$0" "$@"'
+    alone = ["unshare", "-rm", "sh", "-c", mount]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces here")
+    write = """echo '{{"name": "m", "value": 1}}' >> "$MLRUN_METRICS\""""
+    fill = f"cat /dev/zero > {disk}/filled 2> /dev/null || true"
+    (shell.cwd / "MLproject").write_text(
+        json.dumps(
+            {"entry_points": {"main": {"command": f"{write}; {fill}; head -c 200000 /dev/zero > out.txt"}}}
+        )
+    )
+    variables = {**shell.variables, "MLRUN_HOME": str(disk / "home")}
+    mlrun = f"{sys.executable} -m mlrun"
+    said = f"{mlrun} run . --env-manager system; rm {disk}/filled; {mlrun} show latest --json"
+    done = subprocess.run(
+        [*alone, "sh", "-c", said], cwd=shell.cwd, env=variables, capture_output=True, text=True, timeout=60
+    )
+    record = json.loads(done.stdout)
+    assert "status" in record, done.stdout + done.stderr
+    assert (record["status"], record["metrics"]["m"]["last"]) == ("finished", 1)
+    assert any("no room to note" in warning or "not kept" in warning for warning in record["warnings"])
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ Nothing of SQLite is imported before something is looked up.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from typing import TYPE_CHECKING, TypeVar
@@ -24,6 +25,7 @@ from mlrun.value import replace
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
+    from pathlib import Path
     from types import TracebackType
 
     from mlrun.files import Home, RunPaths
@@ -52,6 +54,10 @@ def __getattr__(name: str) -> object:
     raise AttributeError(name)
 
 
+_RESERVE = 128 * 1024
+"""Bytes that the file `alive` keeps for the last record of its run, for a disk that is full by then."""
+
+
 class Lease:
     """Proof that the process of a run lives: the lock that it holds until closed, or until it dies."""
 
@@ -61,6 +67,8 @@ class Lease:
     def close(self) -> None:
         """Let go. A run that is still `running` then counts as lost."""
         if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -119,27 +127,36 @@ class Store:
                 remove_tree(paths.root, trash=self.home.trash)
                 raise
 
-    def add(self, record: RunRecord, *, sync: bool = True) -> None:
+    def add(self, record: RunRecord, *, of_pipeline: bool = False) -> None:
         """Keep the record of a run that is over, or never was: one write, and nobody has to hold anything.
 
-        Without `sync` it may be lost, or found damaged, after a power cut. Raises as `create` does.
+        That of a step `of_pipeline` is not synced, and may be lost in a power cut; the index learns of it
+        with the pipeline's own. Raises as `create` does.
         """
         self.home.prepare()
         paths = self.home.run(record.id)
-        with told(f"make {paths.root}"):
-            paths.root.parent.mkdir(exist_ok=True)
+        scratch = self.home.temporary / f"{record.id}.{os.getpid()}"
+        with told(f"make {paths.root}"), contextlib.ExitStack() as cleanup:
+            if not of_pipeline:
+                cleanup.enter_context(notes.noted(self.home, record.id))
+            os.mkdir(scratch)
             try:
-                paths.root.mkdir()
-            except FileExistsError:
-                raise StoreError(f"run {record.id} exists already", code="run-exists") from None
-        try:
-            self.save(record, sync=sync)
-            with told(f"make {paths.root}"):
-                if sync:
-                    sync_folder(paths.root.parent)
-        except BaseException:
-            remove_tree(paths.root, trash=self.home.trash)
-            raise
+                self._write_new(scratch / paths.record.name, codec.encode(record), sync=not of_pipeline)
+                _renamed(scratch, paths.root)
+            except OSError as error:
+                remove_tree(scratch, trash=self.home.trash)
+                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise StoreError(f"run {record.id} exists already", code="run-exists") from None
+                raise
+            if not of_pipeline:
+                sync_folder(paths.root.parent)
+
+    def _write_new(self, path: Path, data: bytes, *, sync: bool) -> None:
+        """A file of a folder that nobody sees yet."""
+        with open(path, "xb", buffering=0) as file:
+            file.write(data)
+            if sync:
+                os.fsync(file.fileno())
 
     def _open(self, record: RunRecord, paths: RunPaths) -> Lease:
         # The lock comes before the record: nobody can see a running run whose lock is not yet taken.
@@ -147,6 +164,8 @@ class Store:
         try:
             try_lock(descriptor)
             self.save(record)
+            with contextlib.suppress(OSError, AttributeError):  # macOS has no such call
+                os.posix_fallocate(descriptor, 0, _RESERVE)
             sync_folder(paths.root.parent)
         except BaseException:
             os.close(descriptor)
@@ -161,8 +180,17 @@ class Store:
         paths = self.home.run(record.id)
         if not paths.root.is_dir():
             raise StoreError(f"the folder of run {record.id} is gone", code="no-such-run")
-        with told(f"write {paths.record}"), notes.noted(self.home, record.id):
-            write_atomic(paths.record, codec.encode(record), sync=sync)
+        content = codec.encode(record)
+        try:
+            self._write(paths, content, record.id, sync=sync)
+        except StoreError as error:
+            if error.code != "disk-full" or not _freed_reserve(paths):
+                raise
+            self._write(paths, content, record.id, sync=sync)
+
+    def _write(self, paths: RunPaths, content: bytes, run_id: str, *, sync: bool) -> None:
+        with told(f"write {paths.record}"), notes.noted(self.home, run_id):
+            write_atomic(paths.record, content, sync=sync)
 
     def remove(self, ids: Iterable[str]) -> None:
         """Remove runs; what only they referred to stays until garbage is collected.
@@ -315,6 +343,24 @@ class Store:
         with contextlib.suppress(StoreError):
             self.save(lost)
         return lost
+
+
+def _renamed(folder: Path, final: Path) -> None:
+    try:
+        os.rename(folder, final)
+    except FileNotFoundError:
+        final.parent.mkdir(exist_ok=True)
+        os.rename(folder, final)
+
+
+def _freed_reserve(paths: RunPaths) -> bool:
+    """Whether the run had room set aside, which it has no more."""
+    try:
+        held = paths.alive.stat().st_size > 0
+        os.truncate(paths.alive, 0)
+    except OSError:
+        return False
+    return held
 
 
 def _as_lost(record: RunRecord, paths: RunPaths) -> RunRecord:
