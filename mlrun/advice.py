@@ -97,6 +97,12 @@ _LACKING = (
         "set them where it looks for them; variables of your shell reach it",
     ),
     (
+        re.compile(r"^EOFError: EOF when reading a line"),
+        "wants-input",
+        "the program asks for something on its standard input, which has ended",
+        "run it in a terminal, or give it the answers: `echo ANSWER | mlrun run …`",
+    ),
+    (
         re.compile(r"JAVA_HOME is not set|Java gateway process exited|JAVA_GATEWAY_EXITED|java: not found"),
         "missing-program",
         "the program needs Java, which is not found here",

@@ -122,6 +122,7 @@ MAX_RETRIES = "HTTPSConnectionPool(host='data.example', port=443): Max retries e
             "needs-login",
             "credentials",
         ),
+        ("EOFError: EOF when reading a line", "wants-input", "| mlrun run"),
         ("bash: line 1: Rscript: command not found", "missing-program", "`Rscript`"),
         ("/bin/sh: 1: dot: not found", "missing-program", "`dot`"),
         ("FileNotFoundError: [Errno 2] No such file or directory: 'java'", "missing-program", "`java`"),

@@ -128,6 +128,23 @@ def test_a_named_file_that_is_missing_may_have_been_another(
         ]
 
 
+@pytest.mark.parametrize(
+    ("build", "context", "dockerfile"),
+    [
+        ("{dockerfile: docker/Dockerfile}", ".", "docker/Dockerfile"),
+        ("{context: sub, dockerfile: sub/Dockerfile}", "sub", "sub/Dockerfile"),
+        ("{context: sub}", "sub", None),
+    ],
+)
+def test_a_build_may_be_written_as_compose_has_it(
+    tmp_path: Path, build: str, context: str, dockerfile: str | None
+) -> None:
+    write(tmp_path, f"docker_env: {{image: x, build: {build}}}\nentry_points: {{main: {{command: run}}}}\n")
+    found = read(tmp_path).environment
+    assert (found.image, found.build, found.dockerfile) == ("x", context, dockerfile)
+    assert warnings(tmp_path) == ["MLproject:1:31: `build` is read as Compose has it"]
+
+
 @pytest.mark.parametrize("key", ["conda env", "conda-env", "Conda_Env", "conda_env "])
 def test_a_key_with_other_signs_is_understood(tmp_path: Path, key: str) -> None:
     (tmp_path / "conda.yaml").touch()

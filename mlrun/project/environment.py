@@ -116,6 +116,7 @@ def _docker(key: Scalar, node: Node, notes: Notes) -> EnvironmentRequest:
         notes.expected("`docker_env` must be a mapping", node, code="bad-environment", hint=hint)
         return request
     check_keys(node, DOCKER_KEYS, "`docker_env`", notes, essential=("image",))
+    node = _flat_build(node, notes)
     for name in ("image", "build", "dockerfile"):
         request = replace(request, **{name: optional(node.get(name), _text_of(name), notes)})
     if not (request.image or request.build or request.dockerfile or notes.errors):
@@ -129,6 +130,22 @@ def _docker(key: Scalar, node: Node, notes: Notes) -> EnvironmentRequest:
         volumes=texts(node.get("volumes"), "volumes", notes),
         variables=tuple(variable for variable in variables if variable),
     )
+
+
+def _flat_build(node: MapNode, notes: Notes) -> MapNode:
+    """`build: {context: ., dockerfile: Dockerfile}`, as Compose has it, in our two keys."""
+    build = node.get("build")
+    if not isinstance(build, MapNode):
+        return node
+    check_keys(build, ("context", "dockerfile"), "`build`", notes, strict=True)
+    place = build.place
+    given = {"build": build.get("context") or Scalar(place, "."), "dockerfile": build.get("dockerfile")}
+    notes.warn(
+        "compose-build", "`build` is read as Compose has it", place, hint="`build: .`, `dockerfile: …`"
+    )
+    others = tuple((key, value) for key, value in node.entries if key.text != "build")
+    ours = tuple((Scalar(place, name), value) for name, value in given.items() if value is not None)
+    return replace(node, entries=(*ours, *others))
 
 
 def _text_of(key: str) -> Callable[[Node, Notes], str | None]:
