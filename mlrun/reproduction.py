@@ -99,12 +99,40 @@ class Reproduction:
         return judgement.verdict_of(self.spread)
 
 
-def reproduce(wanted: Wanted, stage: Stage) -> Reproduction:
+@value
+class Reproductions:
+    """A pipeline whose steps were repeated one by one, each from what the steps before it made then."""
+
+    original: RunRecord
+    steps: tuple[Reproduction, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of all steps."""
+        order: tuple[Verdict, ...] = ("identical", "equal", "close", "unknown", "impossible", "different")
+        return max((step.verdict for step in self.steps), key=order.index, default="unknown")
+
+
+def reproduce(wanted: Wanted, stage: Stage) -> Reproduction | Reproductions:
     """Repeat a run and compare. Raises MlrunError where mlrun itself cannot do its part."""
     stage.home.prepare()
     stage.cache.prepare()
     store = Store(stage.home, stage.teller)
     original = store.load(store.find(wanted.run))
+    if not original.steps:
+        return _reproduce(original, wanted, stage, store)
+    if wanted.parameters or wanted.name:
+        raise UsageError(
+            f"`{original.name}` is a pipeline: `-P` and `--name` are for one of its steps",
+            hint=f"`mlrun reproduce {original.name}/{original.steps[-1].name}`",
+        )
+    there = set(store.ids())
+    steps = [store.load(step.run) for step in original.steps if step.run in there]
+    found = tuple(_reproduce(step, replace(wanted, run=step.id), stage, store) for step in steps)
+    return Reproductions(original=original, steps=found)
+
+
+def _reproduce(original: RunRecord, wanted: Wanted, stage: Stage, store: Store) -> Reproduction:
     _check_parameters(wanted, original)
     changed = _changed(wanted, original)
     found = Reproduction(original=original, changed=changed)

@@ -331,6 +331,23 @@ def test_a_run_without_a_result(shell: Shell, project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_of_a_pipeline_each_step_is_repeated_from_what_was_made_then(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: steps\nenvironment: {requirements: []}\nentry_points:\n"
+        "  prepare: {outputs: [clean.txt], command: echo 5 > clean.txt}\n"
+        "  main: {needs: [prepare], inputs: [clean.txt], outputs: [o.txt], command: cp clean.txt o.txt}\n"
+    )
+    (project / ".gitignore").write_text("*.txt\n")
+    name = run(shell, "--name", "both")["name"]
+    (project / "clean.txt").unlink()
+    found = reproduce(shell, name, code=0)
+    assert found["verdict"] == "identical"
+    assert [step["name"] for step in found["steps"]] == ["both/prepare", "both/main"]
+    assert [step["verdict"] for step in found["steps"]] == ["identical", "identical"]
+    assert shell.mlrun("reproduce", name, "-P", "a=1").returncode == 2
+
+
+@pytest.mark.slow
 def test_a_repetition_that_is_ended_from_outside_tells_nothing(shell: Shell, project: Path) -> None:
     (project / "MLproject").write_text(
         "name: naps\nenvironment: {requirements: []}\nentry_points:\n  main:\n    timeout: 1s\n"

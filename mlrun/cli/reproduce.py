@@ -13,7 +13,7 @@ from mlrun.cli.console import Console, has_colour, printable, styled
 from mlrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from mlrun.reproduction import Reproduction
+    from mlrun.reproduction import Reproduction, Reproductions
 
 _CODES = {"identical": 0, "equal": 0, "close": 0, "different": 1, "unknown": 2, "impossible": 2}
 _STYLES = {"identical": "green", "equal": "green", "close": "green", "different": "yellow"}
@@ -58,8 +58,9 @@ def reproduce_command(  # one argument an option: typer reads them from here
     """Repeat a run from its record alone, in a clean place, and say whether the same comes out.
 
     Its source, its environment (from the lock), its parameters, variables and inputs are put together as they
-    were; nothing of the original is touched. Verdicts: identical (bytes), equal (bytes differ only where it
-    does not matter, such as time stamps in archives), within tolerance, different.
+    were; nothing of the original is touched. Of a pipeline, each step is repeated, from what those before it
+    made then. Verdicts: identical (bytes), equal (bytes differ only where it does not matter, such as time
+    stamps in archives), within tolerance, different.
 
     Exit code: 0 identical, equal, or within tolerance; 1 different; 2 cannot tell, or cannot be repeated
     (then every reason is said, and nothing is run).
@@ -72,8 +73,9 @@ def reproduce_command(  # one argument an option: typer reads them from here
       mlrun reproduce 7f3a --rtol 1e-6
     """
     from mlrun.cli.execute import pairs
-    from mlrun.reproduction import Wanted, reproduce
+    from mlrun.reproduction import Reproduction, Wanted, reproduce
     from mlrun.runner import Stage
+    from mlrun.views import reproduction as view
 
     if any(limit is not None and not 0 <= limit < float("inf") for limit in (rtol, atol)):
         raise UsageError("`--rtol` and `--atol` must be zero or more")
@@ -103,21 +105,29 @@ def reproduce_command(  # one argument an option: typer reads them from here
         found = reproduce(wanted, stage)
     finally:
         teller.close()
-    _print(found, as_json=as_json)
-    return _CODES[found.verdict]
-
-
-def _print(found: Reproduction, *, as_json: bool) -> None:
-    from mlrun.views import reproduction as view
-
     if as_json:
         from mlrun.views.json import dumps
 
-        sys.stdout.write(dumps(view.as_json(found)) + "\n")
-        return
+        content = view.as_json(found) if isinstance(found, Reproduction) else view.steps_as_json(found)
+        sys.stdout.write(dumps(content) + "\n")
+    else:
+        _print(found)
+    return _CODES[found.verdict]
+
+
+def _print(found: Reproduction | Reproductions) -> None:
+    from mlrun.reproduction import Reproduction
+    from mlrun.views import reproduction as view
+
     colour = has_colour(sys.stdout, context.caller().variables)
     style = _STYLES.get(found.verdict, "red")
-    sys.stdout.write(styled(printable(view.verdict(found)), style, colour=colour) + "\n\n")
+    text = view.verdict(found) if isinstance(found, Reproduction) else view.verdict_of_steps(found)
+    sys.stdout.write(styled(printable(text), style, colour=colour) + "\n\n")
+    if not isinstance(found, Reproduction):
+        for number, step in enumerate(found.steps):
+            sys.stdout.write("\n" if number else "")
+            _print(step)
+        return
     for label, text in view.describe(found):
         title = styled(label.ljust(12), "bold", colour=colour)
         sys.stdout.write(f"{title} {printable(text)}".rstrip() + "\n")

@@ -9,7 +9,7 @@ from mlrun.views import words
 if TYPE_CHECKING:
     from mlrun.judgement import Item
     from mlrun.model import Finding, RunRecord
-    from mlrun.reproduction import Repetition, Reproduction
+    from mlrun.reproduction import Repetition, Reproduction, Reproductions
 
 Lines = list[tuple[str, str]]
 
@@ -64,6 +64,13 @@ def verdict(found: Reproduction) -> str:
     worst = next(repetition for repetition in found.repetitions if repetition.verdict == "different")
     first = worst.items[0]
     return f"{text}; {first.kind} `{first.name}` differs first" + (f": {first.note}" if first.note else "")
+
+
+def verdict_of_steps(found: Reproductions) -> str:
+    """One sentence for a pipeline."""
+    counts = {level: sum(step.verdict == level for step in found.steps) for level in _WORDS}
+    told = ", ".join(f"{count} {_WORDS[level]}" for level, count in counts.items() if count)
+    return f"{_WORDS[found.verdict]}: {found.original.name}, {words.plural(len(found.steps), 'step')}: {told}"
 
 
 def _counted(items: tuple[Item, ...]) -> str:
@@ -144,10 +151,21 @@ def _logged_otherwise(before: RunRecord, after: RunRecord) -> list[str]:
     ]
 
 
+def steps_as_json(found: Reproductions) -> dict[str, object]:
+    """A pipeline for machines."""
+    return {
+        "verdict": _verdict(found),
+        "summary": verdict_of_steps(found),
+        "run": found.original.id,
+        "name": found.original.name,
+        "steps": [as_json(step) for step in found.steps],
+    }
+
+
 def as_json(found: Reproduction) -> dict[str, object]:
     """All of it for machines."""
     return {
-        "verdict": "cannot-be-repeated" if found.verdict == "impossible" else found.verdict,
+        "verdict": _verdict(found),
         "summary": verdict(found),
         "run": found.original.id,
         "name": found.original.name,
@@ -169,6 +187,10 @@ def as_json(found: Reproduction) -> dict[str, object]:
         ],
         "spread": [_item_as_json(item) for item in found.spread],
     }
+
+
+def _verdict(found: Reproduction | Reproductions) -> str:
+    return "cannot-be-repeated" if found.verdict == "impossible" else found.verdict
 
 
 def _finding(finding: Finding) -> dict[str, object]:
