@@ -72,7 +72,7 @@ class Home:
 
     @property
     def cached(self) -> Path:
-        """Which runs can stand in for others, by what decides their results; filled anew from them if lost."""
+        """Which runs can stand in for others, by what decides their results; filled from them if lost."""
         return self.root / "cached"
 
     @property
@@ -89,7 +89,7 @@ class Home:
         return self.root / "trash"
 
     def run(self, run_id: str) -> RunPaths:
-        return RunPaths(self.runs / run_id[:2] / run_id)
+        return RunPaths(Path(f"{self.root}/runs/{run_id[:2]}/{run_id}"))
 
     def object(self, hexadecimal: str) -> Path:
         return self.objects / hexadecimal[:2] / hexadecimal[2:]

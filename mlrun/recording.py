@@ -127,7 +127,7 @@ def open_record(
 ) -> RunRecord:
     """The record as far as it is known before the environment is built: status `running`.
 
-    `like` is one that was opened just now for the same source by the same caller.
+    `like` is one that was opened just now for the same source by the same caller, with the same variables.
     """
     request, snapshot, spec = prepared.request, prepared.snapshot, prepared.spec
     parent = prepared.pipeline or caller.variables.get("MLRUN_RUN_ID")
@@ -154,7 +154,7 @@ def open_record(
         ),
         parameters=prepared.shown_parameters,
         environment=EnvironmentFacts(kind=prepared.asked.kind, asked=prepared.asked.summary),
-        env_vars=_variables_to_record(spec, prepared.asked, caller),
+        env_vars=like.env_vars if like else _variables_to_record(spec, prepared.asked, caller),
         host=like.host if like else host.describe(),
         ci=ci,
         trigger="pipeline" if prepared.pipeline else "run" if parent else "ci" if ci else "cli",

@@ -181,10 +181,11 @@ def step(prepared: Prepared, stage: Stage, *, site: caching.Site | None = None) 
 class Common:
     """What steps have in common that are looked for and not run, learned by the first of them.
 
-    `record` is one that was opened for the source as it is now; the rest is the environment's.
+    `records` were opened for the source as it is now, by the variables that their entry points set; the rest
+    is the environment's.
     """
 
-    record: RunRecord | None = None
+    records: dict[object, RunRecord] = field(default_factory=dict)
     environment: Environment | None = None
     facts: EnvironmentFacts | None = None
     determinism: dict[object, Determinism] = field(default_factory=dict)
@@ -198,28 +199,28 @@ def spared(prepared: Prepared, stage: Stage, site: caching.Site, common: Common)
     began = time.monotonic()
     ready = _at_hand_for_step(prepared, stage, site, common)
     found = ready and _spared(*ready, prepared, site, stage, began=began)
-    return _added(found, partial(site.store.add, sync=False), site) if found else None
+    return _added(found, partial(site.store.add, of_pipeline=True), site) if found else None
 
 
 def _at_hand_for_step(
     prepared: Prepared, stage: Stage, site: caching.Site, common: Common
 ) -> tuple[RunRecord, Environment] | None:
     """As `_at_hand`, but that what steps have in common is found out once."""
-    name = prepared.request.name or new_name()
+    name, spec = prepared.request.name or new_name(), prepared.spec
+    variables = (spec.variables, *(it.text for it in spec.parameters if it.secret))
     record = recording.open_record(
-        prepared, name=name, caller=stage.caller, store=site.store, like=common.record
+        prepared, name=name, caller=stage.caller, store=site.store, like=common.records.get(variables)
     )
+    common.records.setdefault(variables, record)
     if common.environment is None:
         ready = _at_hand(record, prepared, site.store, stage)
         if ready is not None:
-            common.record, (known, common.environment) = common.record or record, ready
-            common.facts = known.environment
+            common.facts, common.environment = ready[0].environment, ready[1]
         return ready
     try:
         inputs, findings = recording.inputs(prepared, site.reader)
     except MlrunError:
         return None
-    spec = prepared.spec
     kind = (spec.variables, spec.deterministic, spec.resources.cpus)
     if kind not in common.determinism:
         common.determinism[kind] = _determinism(prepared, common.environment, stage)
@@ -367,7 +368,8 @@ def _spared(
         return None
     now = time.time()
     record = caching.cached(record, found, key, ended_at=recording.utc(now), seconds=time.monotonic() - began)
-    stage.teller.fact("cached", summary.cached_line(found.record, now=now))
+    if not prepared.pipeline:  # which tells it of all its steps together
+        stage.teller.fact("cached", summary.cached_line(found.record, now=now))
     _warn(stage, replaced)
     return recording.with_warnings(record, replaced), found
 

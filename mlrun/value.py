@@ -51,7 +51,14 @@ def replace(instance: T, **changes: Any) -> T:
 
     Raises TypeError for a name that is no field.
     """
-    return type(instance)(**{**vars(instance), **changes})
+    known = vars(instance)
+    if not changes.keys() <= known.keys():
+        raise TypeError(
+            f"{type(instance).__name__} has no {', '.join(map(repr, changes.keys() - known.keys()))}"
+        )
+    copy = object.__new__(type(instance))
+    vars(copy).update(known | changes)
+    return copy
 
 
 def fields(cls: type[Any]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -550,8 +551,13 @@ def wait_for(condition: Callable[[], bool]) -> None:
 
 def pids(project: Path, names: str) -> Iterator[int]:
     for name in names:
-        wait_for(lambda path=project / f"{name}.pid": path.exists() and path.read_text().strip() != "")
-        yield int((project / f"{name}.pid").read_text())
+        path = project / f"{name}.pid"
+        wait_for(partial(has_text, path))
+        yield int(path.read_text())
+
+
+def has_text(path: Path) -> bool:
+    return path.exists() and path.read_text().strip() != ""
 
 
 def is_gone(pid: int) -> bool:

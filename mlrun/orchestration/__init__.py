@@ -16,13 +16,12 @@ from typing import TYPE_CHECKING
 
 from mlrun import caching, observing, recording, runner, source
 from mlrun.errors import MlrunError
-from mlrun.orchestration import parent, working
+from mlrun.orchestration import parent
 from mlrun.orchestration.planning import planned
 from mlrun.orchestration.resuming import changed, options
 from mlrun.orchestration.telling import Noted, StepTeller, Story
 from mlrun.orchestration.values import Order, Wishes
 from mlrun.pipelines.schedule import Schedule
-from mlrun.process.crew import Crew
 from mlrun.recording import Prepared
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
@@ -32,6 +31,7 @@ from mlrun.views import summary
 if TYPE_CHECKING:
     from mlrun.model import RunRecord, StepState
     from mlrun.pipelines.values import Plan, Step
+    from mlrun.process.crew import Crew
     from mlrun.runner import Stage, Taken
 
 __all__ = ["Wishes", "run"]
@@ -92,7 +92,6 @@ class _Run:
         record = parent.opened(
             whole, self._plan, self._ids, name=self._name, caller=self._stage.caller, store=store
         )
-        self._common.record = record
         record = self._resumed(replace(record, options=options(whole.request, self._wishes)))
         with store.create(record):
             try:
@@ -145,6 +144,8 @@ class _Run:
     # --- several at once ------------------------------------------------------------------------------
 
     def _side_by_side(self) -> None:
+        from mlrun.process.crew import Crew
+
         width = max(len(step.name) for step in self._plan.steps)
         stage, schedule = self._stage, self._schedule
         with Crew(stage.stdout, stage.stderr, width=width, clear=stage.teller.pause) as crew:
@@ -174,6 +175,8 @@ class _Run:
     def _start(self, step: Step, crew: Crew) -> None:
         if self._from_cache(step):
             return
+        from mlrun.orchestration import working
+
         self._begin(step)
         stage = self._stage
         order = Order(

@@ -2,9 +2,9 @@
 
 Why processes and not threads: what runs a program (`process.run`) waits in one loop for its output, its
 alarms and our signals, changes the working directory and the mask of files for a moment, and listens to what
-the program reports. All that belongs to a main thread. So each step gets one, in a process that does for it just
-what a run of its own would do: it passes signals on, keeps the log, ends what is left behind, and writes the
-record. Forked ones would do, were it not for threads (of hashing) that no child inherits.
+the program reports. All that belongs to a main thread. So each step gets one, in a process that does for it
+just what a run of its own would do: it passes signals on, keeps the log, ends what is left behind, and writes
+the record. Forked ones would do, were it not for threads (of hashing) that no child inherits.
 
     a signal to us ──▶ the same to every worker ──▶ to its program, as in a run of its own
     we are gone ──▶ its standard input ends ──▶ it ends its program, and records that

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 from mlrun import digest
 from mlrun.errors import StoreError
@@ -40,7 +40,7 @@ from mlrun.model import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 SCHEMA = "mlrun/record/v1"
 MASK = "***"
@@ -56,6 +56,7 @@ _ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
 
 Json = dict[str, object]
+T = TypeVar("T")
 
 
 def encode(record: RunRecord) -> bytes:
@@ -151,17 +152,17 @@ def to_json(record: RunRecord) -> Json:
         "started_at": record.started_at,
         "ended_at": record.ended_at,
         "duration_s": _number(record.duration_s),
-        "source": _source_to_json(record.source) if record.source else None,
+        "source": _shared(record.source, _source_to_json),
         "command": _command_to_json(record.command) if record.command else None,
         "parameters": {parameter.name: _parameter_to_json(parameter) for parameter in record.parameters},
-        "environment": _environment_to_json(record.environment) if record.environment else None,
-        "env_vars": dict(record.env_vars),
-        "determinism": _determinism_to_json(record.determinism) if record.determinism else None,
+        "environment": _shared(record.environment, _environment_to_json),
+        "env_vars": _shared(record.env_vars, dict),
+        "determinism": _shared(record.determinism, _determinism_to_json),
         "inputs": [_artifact_to_json(artifact) for artifact in record.inputs],
         "outputs": [_artifact_to_json(artifact) for artifact in record.outputs],
         "metrics": {metric.name: _metric_to_json(metric) for metric in record.metrics},
         "resources": _resources_to_json(record.resources) if record.resources else None,
-        "host": _host_to_json(record.host) if record.host else None,
+        "host": _shared(record.host, _host_to_json),
         "ci": _ci_to_json(record.ci) if record.ci else None,
         "trigger": record.trigger,
         "parents": dict(record.parents),
@@ -173,6 +174,35 @@ def to_json(record: RunRecord) -> Json:
         "warnings": list(record.warnings),
         "mlrun_version": record.mlrun_version,
     }
+
+
+class _Part:
+    """What some records of one process have in common: the steps of a pipeline, by the hundred."""
+
+    def __init__(self, value: object, json: Json) -> None:
+        self.value = value  # held, so that no other can have its identity
+        self.json = json
+        self.text: str | None = None
+
+
+_parts: dict[int, _Part] = {}
+_texts: dict[int, _Part] = {}
+"""The same by the identity of their JSON."""
+_MOST_PARTS = 64
+
+
+def _shared(value: T | None, to_json: Callable[[T], Json]) -> Json | None:
+    """The JSON of a part; of the very same value, the very same."""
+    if value is None:
+        return None
+    part = _parts.get(id(value))
+    if part is None or part.value is not value:
+        if len(_parts) >= _MOST_PARTS:
+            _parts.clear()
+            _texts.clear()
+        part = _parts[id(value)] = _Part(value, to_json(value))
+        _texts[id(part.json)] = part
+    return part.json
 
 
 def _error_to_json(error: Failure) -> Json:
@@ -336,9 +366,20 @@ def _laid_out(value: object, indent: str = "") -> str:
         if len(line) <= _LINE:
             return line
     if isinstance(value, dict):
-        lines = [f"{inner}{_compact(key)}: {_laid_out(item, inner)}" for key, item in value.items()]
+        lines = [f"{inner}{_compact(key)}: {_laid_out_once(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     return "[\n" + ",\n".join(inner + _laid_out(item, inner) for item in value) + f"\n{indent}]"
+
+
+def _laid_out_once(value: object, indent: str) -> str:
+    if not isinstance(value, dict | list) or not value:
+        return _compact(value)
+    part = _texts.get(id(value))
+    if part is None or part.json is not value:
+        return _laid_out(value, indent)
+    if part.text is None:
+        part.text = _laid_out(value, indent)
+    return part.text
 
 
 # --- reading ------------------------------------------------------------------------------------------

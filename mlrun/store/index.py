@@ -167,7 +167,12 @@ class Index:
     def _refresh(self, writer: Writer, run_id: str) -> None:
         paths = self._home.run(run_id)
         try:
-            writer.put(self._read(run_id))
+            record = self._read(run_id)
+            writer.put(record)
+            for step in record.steps:  # those of a pipeline leave no notes where they come from the cache
+                if self._home.run(step.run).record.exists():
+                    with contextlib.suppress(StoreError):
+                        writer.put(self._read(step.run))
         except StoreError as error:
             if paths.record.exists():
                 self._narrator.say(str(error))
