@@ -9,6 +9,7 @@ import random
 import shutil
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -539,6 +540,40 @@ def test_removed_runs_and_lost_folders_are_no_hindrance(making: Project) -> None
     assert making.status() == "finished"
 
 
+@pytest.mark.slow
+def test_who_is_killed_while_outputs_are_put_back_leaves_them_whole_or_away(making: Project) -> None:
+    making.declare(
+        "mkdir plots; for i in 1 2 3; do head -c 20M /dev/zero > plots/$i; done; cp plots/1 tool",
+        outputs=["plots", "tool"],
+    )
+    making.run()
+    made = sorted(path.stat().st_size for path in making.folder.glob("plots/*"))
+    command = [sys.executable, "-m", "mlrun", "run", str(making.folder), "--env-manager", "system", "-q"]
+    variables = {**VARIABLES, "PATH": making.variables["PATH"], "MLRUN_HOME": str(making.home.root)}
+    variables["MLRUN_CACHE"] = str(making.cache.root)
+    seen = set()
+    began, took = time.monotonic(), 0.0
+    for number in range(13):
+        shutil.rmtree(making.folder / "plots", ignore_errors=True)
+        (making.folder / "tool").unlink(missing_ok=True)
+        child = subprocess.Popen(command, env=variables, stderr=subprocess.DEVNULL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(took * number / 10 if number else None)
+        took = took or time.monotonic() - began
+        child.kill()
+        child.wait()
+        if (making.folder / "plots").exists():
+            assert sorted(path.stat().st_size for path in making.folder.glob("plots/*")) == made
+            seen.add("plots")
+        if (making.folder / "tool").exists():
+            assert (making.folder / "tool").stat().st_size == made[0]
+            seen.add("tool")
+        names = {path.name for path in making.folder.iterdir()}
+        assert names <= {".git", ".gitignore", "MLproject", "plots", "tool"}
+    assert seen
+    assert making.status() == "cached"
+
+
 # --- words ------------------------------------------------------------------------------------------------
 
 
@@ -584,11 +619,38 @@ cat out.txt > aside.log
 """
 
 
+IN_PYTHON = """\
+import glob, os, subprocess, sys
+for part in sorted(glob.glob("lib/*.sh")):
+    subprocess.run(["bash", part])
+import helper
+text = f"n={sys.argv[1]} mode={os.environ['MODE']} {helper.VALUE}\\n"
+bag = sorted(glob.glob("bag/*.txt"))
+for name in ["data/in.txt", "conf/tracked.txt", "OUTSIDE/far.txt", "via/near.txt", *bag]:
+    text += name + open(name).read()
+text += open("local.cfg").read() if os.path.exists("local.cfg") else "no local\\n"
+text += f"{os.access('tool.sh', os.X_OK)} {os.readlink('pointer')} {sorted(os.listdir('conf'))}\\n"
+try:
+    import extra
+    text += extra.VALUE
+except ImportError:
+    pass
+open("out.txt", "w").write(text)
+os.makedirs("plots", exist_ok=True)
+open("plots/copy.txt", "w").write(text)
+open("plots/number", "w").write(sys.argv[1])
+open("aside.log", "w").write(text)
+"""
+
+
 class Fuzzed:
     """A project that reads in every way there is, with somebody who changes what he likes between runs."""
 
-    def __init__(self, project: Project, chance: random.Random, tmp_path: Path) -> None:
+    def __init__(
+        self, project: Project, chance: random.Random, tmp_path: Path, *, python: bool = False
+    ) -> None:
         self.project = project
+        self.program = (f"{sys.executable} -B main.py" if python else "bash main.sh").split()
         self.chance = chance
         self.outside = tmp_path / "outside"
         self.scratch = tmp_path / "scratch"
@@ -599,6 +661,8 @@ class Fuzzed:
         (self.outside / "far.txt").write_text("1")
         project.write(".gitignore", "out.txt\nplots\nbag\nlocal.cfg\nvia\naside.log\n")
         project.write("main.sh", PROGRAM.replace("OUTSIDE", str(self.outside)))
+        project.write("main.py", IN_PYTHON.replace("OUTSIDE", str(self.outside)))
+        project.write("helper.py", "VALUE = 1")
         project.write("bag/unread.log", "")
         for name in ("lib/a.sh", "data/in.txt", "conf/tracked.txt", "tool.sh"):
             project.write(name, self._content(name))
@@ -634,9 +698,11 @@ class Fuzzed:
         path.write_text(self._content(path.name))
 
     def do_remove(self) -> None:
-        self._path("lib/b.sh", "bag/x.txt", "bag/y.txt", "local.cfg", "conf/unread.txt").unlink(
-            missing_ok=True
-        )
+        names = ("lib/b.sh", "bag/x.txt", "bag/y.txt", "local.cfg", "conf/unread.txt", "extra.py")
+        self._path(*names).unlink(missing_ok=True)
+
+    def do_change_a_module(self) -> None:
+        self._path("helper.py", "extra.py").write_text(f"VALUE = '{self.chance.choice('12')}'")
 
     def do_edit_elsewhere(self) -> None:
         if self.observe == "auto":  # elsewhere, what nobody sees has to be declared
@@ -702,7 +768,7 @@ class Fuzzed:
     def run(self) -> RunRecord:
         more = {"code": ["main.sh", "lib"]} if self.narrow else {}
         self.project.declare(
-            "bash main.sh {n}",
+            f"{' '.join(self.program)} {{n}}",
             inputs=["data/in.txt"],
             outputs=["out.txt", "plots"],
             parameters={"n": {"default": "1"}},
@@ -718,7 +784,7 @@ class Fuzzed:
         shutil.copytree(self.project.folder, self.scratch, symlinks=True, ignore=ignored)
         variables = {**self.project.variables, "MODE": self.mode}
         subprocess.run(
-            ["bash", "main.sh", self.n], cwd=self.scratch, env=variables, check=True, capture_output=True
+            [*self.program, self.n], cwd=self.scratch, env=variables, check=True, capture_output=True
         )
         return made_in(self.scratch)
 
@@ -729,7 +795,7 @@ def made_in(folder: Path) -> dict[str, str]:
 
 def fuzz(project: Project, tmp_path: Path, *, seed: int, runs: int) -> int:
     """Let somebody change things and run again; how many runs were cached."""
-    fuzzed = Fuzzed(project, random.Random(seed), tmp_path)
+    fuzzed = Fuzzed(project, random.Random(seed), tmp_path, python=seed % 2 == 1)
     cached, changes = 0, ["the beginning"]
     for _ in range(runs):
         record = fuzzed.run()
@@ -740,10 +806,10 @@ def fuzz(project: Project, tmp_path: Path, *, seed: int, runs: int) -> int:
 
 
 def test_a_hit_is_never_wrong(project: Project, tmp_path: Path) -> None:
-    assert fuzz(project, tmp_path, seed=1, runs=12) > 0
+    assert fuzz(project, tmp_path, seed=4, runs=10) > 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [2, 3, 4])
+@pytest.mark.parametrize("seed", [2, 3])
 def test_a_hit_is_never_wrong_in_the_long_run(project: Project, tmp_path: Path, seed: int) -> None:
-    assert fuzz(project, tmp_path, seed=seed, runs=60) > 3
+    assert fuzz(project, tmp_path, seed=seed, runs=50) > 3
