@@ -123,6 +123,7 @@ class Taken:
 
 def take(request: RunRequest, stage: Stage) -> Taken:
     """Find and pin what a request names; a checkout of ours is to be run, or released, by the caller."""
+    stage = replace(stage, caller=observing.unobserved(stage.caller))
     stage.cache.prepare()
     run_id = new_id()
     snapshot = source.take(
