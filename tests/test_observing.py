@@ -102,6 +102,15 @@ def test_what_is_declared_is_not_listed_again(project: Project, tmp_path: Path) 
     assert record["warnings"] == []
 
 
+def test_a_run_that_changes_its_own_input_is_told_so(project: Project) -> None:
+    (project.folder / "state.csv").write_text("1\n")
+    project.write("echo 2 >> state.csv", inputs=["state.csv"])
+    record = project.record()
+    assert [(each["path"], each["size"]) for each in record["inputs"]] == [("state.csv", 2)]
+    assert [(each["path"], each["size"]) for each in record["outputs"]] == [("state.csv", 4)]
+    assert "the run changed its own input `state.csv`" in record["warnings"][0]
+
+
 def test_ignored_data_is_pointed_out_and_tracked_data_is_not(project: Project) -> None:
     (project.folder / ".gitignore").write_text("raw/\n")
     (project.folder / "raw").mkdir()

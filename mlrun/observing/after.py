@@ -202,10 +202,19 @@ class _Keeper:
     # --- outputs
 
     def outputs(self, writes: tuple[str, ...]) -> tuple[Artifact, ...]:
+        if self._declared_inputs:
+            self._tell_changed_inputs(writes)
         writes = tuple(
             path for path in writes if not self._is_declared_output(path) and not self._is_secret(path)
         )
         return tuple(self._output(group) for group in grouped(writes, never=self._mixed_folders()))
+
+    def _tell_changed_inputs(self, writes: tuple[str, ...]) -> None:
+        for path in frozenset(self._declared_inputs).intersection(map(os.path.realpath, writes)):
+            note = (
+                f"the run changed its own input `{self._shown(path)}`: what is recorded is as it was before"
+            )
+            self.findings.append(warning("input-overwritten", note))
 
     def _output(self, group: Group) -> Artifact:
         shown = self._shown(group.path)
