@@ -10,6 +10,7 @@ import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
+from mlrun.data.names import is_pattern
 from mlrun.errors import MlrunError, ProjectError
 from mlrun.model import DataSpec, Finding, RunRequest
 from mlrun.pipelines import given
@@ -89,6 +90,40 @@ class _Declared:
     spec: DataSpec
 
 
+class _Written:
+    """The outputs of entry points, so laid out that those which meet a path are found without trying all."""
+
+    def __init__(self, outputs: dict[str, list[_Declared]]) -> None:
+        self._all = [(name, it) for name, own in outputs.items() for it in own]
+        self._at: dict[str, list[tuple[str, _Declared]]] = {}
+        self._below: dict[str, list[tuple[str, _Declared]]] = {}
+        self._patterns = []
+        for name, it in self._all:
+            if is_pattern(it.path) or it.path == ".":
+                self._patterns.append((name, it))
+                continue
+            self._at.setdefault(it.path, []).append((name, it))
+            for folder in _folders(it.path):
+                self._below.setdefault(folder, []).append((name, it))
+
+    def meeting(self, path: str) -> Iterator[tuple[str, _Declared]]:
+        """Each with the entry point that writes it."""
+        if is_pattern(path) or path == ".":
+            yield from ((name, it) for name, it in self._all if overlap(it.path, path))
+            return
+        yield from self._at.get(path, ())
+        yield from self._below.get(path, ())
+        for folder in _folders(path):
+            yield from self._at.get(folder, ())
+        yield from ((name, it) for name, it in self._patterns if overlap(it.path, path))
+
+
+def _folders(path: str) -> Iterator[str]:
+    while (at := path.rfind("/")) > 0:
+        path = path[:at]
+        yield path
+
+
 class Graph:
     """All entry points of a project with their files, as a request fills them in."""
 
@@ -97,6 +132,7 @@ class Graph:
         self._request = request
         self._files = files
         self.entry_points = {it.name: it for it in project.entry_points}
+        self._position = {name: at for at, name in enumerate(self.entry_points)}
         texts = {it.name: self._texts(it) for it in project.entry_points}
         self._inputs = {
             it.name: [*self._declared(it.inputs, texts[it.name]), *self._paths(it, texts[it.name])]
@@ -105,6 +141,7 @@ class Graph:
         self._outputs = {
             it.name: self._declared(it.outputs, texts[it.name]) for it in project.entry_points if it.outputs
         }
+        self._written = _Written(self._outputs)
         self._links: dict[str, tuple[Link, ...]] = {}
 
     # --- files ----------------------------------------------------------------------------------------
@@ -163,11 +200,8 @@ class Graph:
 
     def _links_by_files(self, name: str) -> Iterator[Link]:
         for read in self._inputs[name]:
-            makers = [
-                other
-                for other, outputs in self._outputs.items()
-                if other != name and any(overlap(it.path, read.path) for it in outputs)
-            ]
+            found = dict.fromkeys(other for other, _ in self._written.meeting(read.path) if other != name)
+            makers = sorted(found, key=self._position.__getitem__) if len(found) > 1 else list(found)
             if len(makers) > 1:  # its own word decides which is meant
                 said = self._said(name)
                 makers = [it for it in makers if it in said] or makers
@@ -250,16 +284,12 @@ class Graph:
 
     def rivals(self, names: list[str]) -> Iterator[ProjectError]:
         """Every two of some entry points that write the same file, or one into the folder of the other."""
-        order = [name for name in self.entry_points if name in names]
-        seen: list[tuple[str, _Declared]] = []
-        for name in order:
-            for mine in self._outputs.get(name, ()):
-                yield from (
-                    _rivals(other, theirs, name, mine)
-                    for other, theirs in seen
-                    if other != name and overlap(theirs.path, mine.path)
-                )
-            seen += [(name, it) for it in self._outputs.get(name, ())]
+        concerned = set(names)
+        for name in self.entry_points:
+            for mine in self._outputs.get(name, ()) if name in concerned else ():
+                for other, theirs in self._written.meeting(mine.path):
+                    if other in concerned and self._position[other] < self._position[name]:
+                        yield _rivals(other, theirs, name, mine)
 
     def refuse_orphans(self, name: str, is_there: Callable[[str], bool]) -> None:
         """Raises ProjectError (`missing-input`) for an input that nobody makes, and that is not there."""
