@@ -235,7 +235,7 @@ class _Looking:
                 tree=snapshot.tree,
                 cache=self.desk.cache,
                 caller=self.desk.caller,
-                day=self.found.day,
+                day=_day(self.found.day, facts),
             )
         except MlrunError as error:
             return _Entered(facts=facts, unknown=(f"environment: {error.message}",))
@@ -284,6 +284,12 @@ class _Entered:
         if facts.asked.startswith("docker_env"):
             return (), ("environment: its image is no longer here, and would be pulled anew",)
         return (), ("environment: it is no longer built, and would be resolved anew",)
+
+
+def _day(now: env.Day, facts: EnvironmentFacts) -> env.Day:
+    """As the last run's day was chosen by hand, so it is now."""
+    by_hand = facts.as_of_why == "--as-of" or (facts.as_of is None) != (now.as_of is None)
+    return env.Day(as_of=facts.as_of, why=facts.as_of_why or "now") if by_hand else now
 
 
 def _facts_of(plan: Plan, facts: EnvironmentFacts) -> EnvironmentFacts:

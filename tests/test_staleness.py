@@ -92,6 +92,8 @@ def test_the_environment_by_what_is_asked(shell: Shell, project: Path, tmp_path:
         assert causes(status(shell, code=1)) == [("packages", "seasoning")]
         shell.record(".")
         assert status(shell, code=0)["state"] == "current"
+        shell.record(".", "--as-of", "2026-01-01")  # as one asked by hand, so it would be asked again
+        assert status(shell, code=0)["state"] == "current"
         shutil.rmtree(tmp_path / "cache")
         found = status(shell, code=2)
         assert "resolved anew" in found["entry_points"][0]["unknown"][0]
