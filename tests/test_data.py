@@ -399,7 +399,33 @@ def cache(tmp_path: Path) -> Cache:
     return Cache(tmp_path / "cache")
 
 
-def many(folder: Path, count: int = 300) -> Path:
+FEW, MANY = 300, 1100
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the program is ready."""
+    root = tmp_path_factory.mktemp("compiled")
+    if native.program(Cache(root)) is None:
+        pytest.skip("no C compiler")
+    return root
+
+
+@pytest.fixture(params=[FEW, MANY])
+def count(request: pytest.FixtureRequest) -> int:
+    """How many files: Python looks at few, the program at many."""
+    number: int = request.param
+    return number
+
+
+@pytest.fixture
+def ready(tmp_path: Path, compiled: Path) -> Cache:
+    """An empty cache with the program."""
+    shutil.copytree(compiled / "hash-v1", tmp_path / "ready" / "hash-v1")
+    return Cache(tmp_path / "ready")
+
+
+def many(folder: Path, count: int = FEW) -> Path:
     for number in range(count):
         path = folder / f"{number % 7}" / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -434,53 +460,44 @@ def test_an_unchanged_folder_is_only_walked(tmp_path: Path, cache: Cache) -> Non
 
 
 @pytest.mark.slow
-def test_what_changed_is_read_again(tmp_path: Path, cache: Cache) -> None:
-    folder = many(tmp_path / "f")
+def test_what_changed_is_read_again(tmp_path: Path, ready: Cache, count: int) -> None:
+    folder = many(tmp_path / "f", count)
     settle()
-    before = digest_by(data.Reader(cache), folder)
+    before = digest_by(data.Reader(ready), folder)
     target = folder / "3" / "3.txt"
     status = target.stat()
     target.write_text("4")
     os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))  # who puts the time back cannot hide it
-    changed = digest_by(data.Reader(cache), folder)
+    changed = digest_by(data.Reader(ready), folder)
     assert changed == described(folder).artifact.digest != before
     (folder / "new").write_text("")
     (folder / "5" / "5.txt").unlink()
-    assert digest_by(data.Reader(cache), folder) == described(folder).artifact.digest
+    assert digest_by(data.Reader(ready), folder) == described(folder).artifact.digest
 
 
-def test_a_file_written_just_now_proves_nothing(tmp_path: Path, cache: Cache) -> None:
-    folder = many(tmp_path / "f")
+def test_a_file_written_just_now_proves_nothing(tmp_path: Path, ready: Cache, count: int) -> None:
+    folder = many(tmp_path / "f", count)
     for content in "abcdefgh":
         (folder / "0" / "0.txt").write_text(content)
-        assert digest_by(data.Reader(cache), folder) == described(folder).artifact.digest
+        assert digest_by(data.Reader(ready), folder) == described(folder).artifact.digest
 
 
 @pytest.mark.slow
-def test_damaged_memory_is_no_memory(tmp_path: Path, cache: Cache) -> None:
-    folder = many(tmp_path / "f")
+def test_damaged_memory_is_no_memory(tmp_path: Path, ready: Cache, count: int) -> None:
+    folder = many(tmp_path / "f", count)
     settle()
-    digest_by(data.Reader(cache), folder)
-    (file,) = cache.stamps.iterdir()
+    digest_by(data.Reader(ready), folder)
+    (file,) = ready.stamps.iterdir()
     good = file.read_bytes()
     for bad in (b"", good[:100], good[:-1], good[:200] + b"x" + good[201:]):
         file.write_bytes(bad)
-        assert digest_by(data.Reader(cache), folder) == described(folder).artifact.digest
+        assert digest_by(data.Reader(ready), folder) == described(folder).artifact.digest
     os.truncate(file, 0)
     file.chmod(0o400)
-    assert data.collect_garbage(cache, older_than=time.time() + 10)[0] == 1
+    assert data.collect_garbage(ready, older_than=time.time() + 10)[0] == 1
 
 
 # --- both ways: a program of ours, and Python ----------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A cache in which the program is ready."""
-    root = tmp_path_factory.mktemp("compiled")
-    if native.program(Cache(root)) is None:
-        pytest.skip("no C compiler")
-    return root
 
 
 def by_program(

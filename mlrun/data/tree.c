@@ -379,7 +379,7 @@ static void sort_all(void) {
         if (folder) listed = folder->next;
         pthread_mutex_unlock(&mutex);
         if (!folder) return;
-        qsort(folder->entries, folder->count, sizeof *folder->entries, by_path);
+        if (folder->count) qsort(folder->entries, folder->count, sizeof *folder->entries, by_path);
     }
 }
 
