@@ -227,12 +227,30 @@ def test_all_that_was_tried_is_told_first_cause_first(bench: Bench) -> None:
     tried = error.details[error.details.index("tried, in this order:") + 1 : -1]
     assert [re.sub(r"Python [\d.]+", "Python", line).strip() for line in tried] == [
         "uv, Python: as above",
-        "packages of now, Python: only alpha>=1.0 is available and you require alpha<1",
+        "packages of now: only alpha>=1.0 is available and you require alpha<1",
     ]
     assert error.hint == "`--as-of DATE` takes the packages of another day"
     log = Path(error.details[-1].removeprefix("the whole log: "))
     assert log.read_text().count("# ") >= 2
     assert list(bench.cache.temporary.iterdir()) == []
+
+
+def test_what_was_said_of_a_way_is_not_said_again(bench: Bench) -> None:
+    """Each cut is a way of its own, by its own name; the Python is told where it changes."""
+    bench.write("requirements.txt", "alpha==7.1\nalpha<1\n")
+    bench.write("train.py", "import alpha\n")
+    error = bench.failure()
+    tried = error.details[error.details.index("tried, in this order:") + 1 : -1]
+    assert [re.sub(r"Python [\d.]+", "Python", line).strip() for line in tried] == [
+        "uv, Python: as above",
+        "any patch of the pinned minor version is taken of alpha: you require alpha==7.1.* and alpha<1",
+        "any version is taken of alpha: only alpha==1.0 is available and you require alpha<1",
+        "packages of now: as above",
+        (
+            "packages of now, any patch of the pinned minor version is taken of alpha:"
+            " you require alpha==7.1.* and alpha<1"
+        ),
+    ]
 
 
 def test_a_package_that_no_index_has_is_not_looked_for_on_other_days(bench: Bench) -> None:

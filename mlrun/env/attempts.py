@@ -58,8 +58,13 @@ _SOURCES = (".py", ".ipynb")
 _BY_CONDA = "`--env-manager conda`, where conda or micromamba is installed"
 _OLD_DAYS = 180
 _QUOTED = 6
+_AGAIN = "again, "
 _SHORT = 110
 _LONGEST_LINE = 300
+_SAYS_ALL = re.compile(
+    r"has no wheel for this Python|there is no package|after that day$|needs Python[<>=!~]"
+)
+"""Of such a message, the resolver's own words would only be its repetition."""
 
 
 @value
@@ -226,7 +231,7 @@ def _cut_down(attempt: Attempt, cut: Asked) -> Attempt:
     return replace(
         attempt,
         asked=replace(cut, options=attempt.asked.options),
-        turned=f"again, {cut.adaptations[-1].partition(';')[0]}",
+        turned=_AGAIN + cut.adaptations[-1].partition(";")[0],
     )
 
 
@@ -242,10 +247,11 @@ def _on(attempt: Attempt, interpreter: Interpreter) -> Attempt:
 
 def _of_now(attempt: Attempt) -> Attempt:
     day = shown(attempt.day.as_of or "")
+    cut = attempt.turned.removeprefix(_AGAIN) if attempt.turned.startswith(_AGAIN) else ""
     return replace(
         attempt,
         day=replace(attempt.day, as_of=None, why="now"),
-        turned="packages of now",
+        turned="packages of now" + (f", {cut}" if cut else ""),
         adaptations=(*attempt.adaptations, f"packages of now, since those of {day} could not be installed"),
     )
 
@@ -290,8 +296,8 @@ def in_short(error: EnvironmentBuildError) -> str:
 
 def described(attempt: Attempt) -> str:
     """A way among others: `pip 24.0 as of that day, Python 3.8.18`."""
-    python = _python(attempt.choice.interpreter)
-    return attempt.turned if python == attempt.turned else f"{attempt.turned}, {python}"
+    python, turned = _python(attempt.choice.interpreter), attempt.turned.removeprefix(_AGAIN)
+    return turned if python == turned else f"{turned}, {python}"
 
 
 def _cut(text: str, most: int) -> str:
@@ -310,7 +316,7 @@ def in_vain(
 ) -> EnvironmentBuildError:
     """The first failure, which is nearest to what was asked, and a line for each way that was tried."""
     error = failures[0].error
-    details = [_cut(line, _LONGEST_LINE) for line in error.details]
+    details = [_cut(line, _LONGEST_LINE) for line in error.details if not _SAYS_ALL.search(error.message)]
     if len(failures) > 1:
         details = [*details[:_QUOTED], "tried, in this order:", *_tried(failures)]
     return EnvironmentBuildError(
@@ -323,10 +329,15 @@ def in_vain(
 
 
 def _tried(failures: Sequence[Failure]) -> Iterator[str]:
-    """A line for each way, or for several in a row that met the same; the headline is not repeated."""
+    """A line for each way, or for several in a row that met the same; what was said is not repeated."""
+    python = None
     for reason, several in groupby(failures, key=lambda failure: in_short(failure.error)):
-        ways = "; ".join(described(failure.attempt) for failure in several)
-        yield f"  {ways}: {'as above' if reason == in_short(failures[0].error) else reason}"
+        ways = []
+        for attempt in (failure.attempt for failure in several):
+            same = attempt.choice.interpreter.version == python
+            ways.append(attempt.turned.removeprefix(_AGAIN) if same else described(attempt))
+            python = attempt.choice.interpreter.version
+        yield f"  {'; '.join(ways)}: {'as above' if reason == in_short(failures[0].error) else reason}"
 
 
 def _with_conda_name(message: str, asked: Asked) -> str:
@@ -354,7 +365,9 @@ def _next_thing(failures: Sequence[Failure], asked: Asked, site: Site, probes: P
         )
     if as_of is None and (day := _likely_day(asked, site)):
         return f"`--as-of {day}` takes the packages of that day"
-    if as_of is not None and asked.python is None and _another_python_may_do(error):
+    if as_of is not None and asked.python and _another_python_may_do(error):
+        return f"`{asked.python_from}` names Python {asked.python}: an older or a newer one may have them"
+    if as_of is not None and _another_python_may_do(error):
         absent = missing_of_day(as_of, caller=site.caller, probes=probes)
         if absent:
             return f"`uv python install {absent}`, the Python of that day"

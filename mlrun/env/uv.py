@@ -243,6 +243,10 @@ _UNSOLVED = (
 """What uv's proofs start from, in few words; the first that matches is told."""
 
 
+_MARKER = re.compile(r"(?<=\w)\{[^{}\n]*\}")
+"""`numpy{python_full_version < '3.10'}>=1.20.3`: whether it holds is decided by then."""
+
+
 def _unsolved(text: str) -> str | None:
     """Why there is no solution; None where no known reason is told."""
     if "No solution found" not in text:
@@ -250,7 +254,7 @@ def _unsolved(text: str) -> str | None:
     for pattern, told in _UNSOLVED:
         if match := pattern.search(text):
             return told.format(*match.groups())
-    proof = re.search(r"^\s*cause: ((?:.+\n?)+)", text, re.MULTILINE)
+    proof = re.search(r"^\s*cause: ((?:.+\n?)+)", _MARKER.sub("", text), re.MULTILINE)
     sentences = re.sub(r"\s+", " ", proof[1]).strip().split(". ") if proof else []
     if not sentences:
         return None

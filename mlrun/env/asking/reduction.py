@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _PIN = re.compile(r"={2,3}\s*(?P<version>[\w.!+*-]+)")
 _MOST_NAMES = 12
+_ANY_PATCH = "any patch of the pinned minor version"
 _URL = re.compile(r"https?://[^\s`'\"]+")
 _NO_SUCH_HOST = re.compile(r"Could not resolve host: ([\w.-]+)")
 _NO_CONNECTION = re.compile(r"dns error|client error \(Connect\)|timed out|unreachable")
@@ -204,12 +205,13 @@ def loosened(asked: Asked, site: Site) -> Asked | None:  # noqa: ARG001  the sea
     if asked.constraints:
         said = f"no longer held to the versions of {_listed(asked.constraints)}"
         return replace(asked, constraints=(), adaptations=(*asked.adaptations, said))
-    for loosen, how in ((_minor_series, "any patch of the pinned minor version"), (_unpinned, "any version")):
+    for loosen, how in ((_minor_series, _ANY_PATCH), (_unpinned, "any version")):
         items = tuple(replace(item, text=loosen(item.text)) for item in asked.requirements)
         changed = [old for old, new in zip(asked.requirements, items, strict=True) if old.text != new.text]
         if changed:
             said = f"{how} is taken of {_listed(changed)}"
-            return replace(asked, requirements=items, adaptations=(*asked.adaptations, said))
+            nearer = tuple(text for text in asked.adaptations if not text.startswith(_ANY_PATCH))
+            return replace(asked, requirements=items, adaptations=(*nearer, said))
     return None
 
 
