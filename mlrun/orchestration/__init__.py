@@ -139,7 +139,7 @@ class _Run:
         self._schedule.begun(step.name)
         self._story.begins(step.name)
         if why := self._why.get(step.name):
-            self._stage.teller.fact("cache", why)
+            self._stage.teller.fact("why", why)
 
     # --- several at once ------------------------------------------------------------------------------
 

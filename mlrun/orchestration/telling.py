@@ -78,7 +78,7 @@ class Noted:
         pass
 
     def fact(self, label: str, text: str) -> None:
-        if label == "cache":
+        if label == "cache" and text.startswith("not "):  # else there was none that might have done
             self.why = text
 
     def warn(self, finding: Finding) -> None:
