@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -641,3 +642,14 @@ def test_a_wide_pipeline_with_kills_at_any_moment_loses_nothing(shell: Shell, pr
     assert sorted((project / "all.out").read_text().split(), key=int) == [str(it) for it in range(12)]
     verified = shell.mlrun("verify", "--all")
     assert verified.returncode == 0, verified.stdout
+
+
+@pytest.mark.slow
+def test_the_example_runs_and_can_be_repeated(shell: Shell, tmp_path: Path) -> None:
+    shell.cwd = tmp_path / "example"
+    shutil.copytree(Path(__file__).parent.parent / "examples" / "pipeline", shell.cwd)
+    assert shell.mlrun("check").stdout.startswith("MLproject: fine")
+    assert set(states(shell.run("-j", "2")).values()) == {"finished"}
+    assert shell.show()["metrics"]["line_rmse"]["last"] < shell.show()["metrics"]["mean_rmse"]["last"]
+    repeated = shell.mlrun("reproduce", "-q")
+    assert repeated.returncode == 0, repeated.stdout + repeated.stderr
