@@ -22,11 +22,12 @@ from mlrun.orchestration.resuming import changed, options
 from mlrun.orchestration.telling import Noted, StepTeller, Story
 from mlrun.orchestration.values import Order, Wishes
 from mlrun.pipelines.schedule import Schedule
+from mlrun.process import leftovers
 from mlrun.recording import Prepared
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
 from mlrun.value import replace
-from mlrun.views import summary
+from mlrun.views import summary, words
 
 if TYPE_CHECKING:
     from mlrun.model import RunRecord, StepState
@@ -115,6 +116,10 @@ class _Run:
         before = self._wishes.resumes
         if before is None:
             return record
+        for step in before.steps:
+            if step.state == "lost" and (count := leftovers.end(step.run)):
+                said = f"what still ran of `{step.name}` was ended: {words.plural(count, 'program')}"
+                self._stage.teller.fact("resuming", said)
         told = changed(before.source, record.source, self._plan, self._stage)
         if told is not None:
             self._stage.teller.fact("resuming", told)
