@@ -182,6 +182,11 @@ class Cache:
         return self.root / "hash-v1"
 
     @property
+    def inputs(self) -> Path:
+        """Outputs of runs that go into others by their names, as they lie in the store."""
+        return self.root / "inputs-v1"
+
+    @property
     def stand_ins(self) -> Path:
         """What takes conda's place for MLflow: its program, and the environments that it was asked for."""
         return self.root / "conda-v1"

@@ -403,7 +403,7 @@ class Artifact:
     What is not `declared` was observed, or logged by the program. A `path` that ends in a pattern stands for
     those files of a folder that were concerned.
     `stored` is true when the bytes are in the object store under `digest`; `tree` when that names the
-    manifest of a directory.
+    manifest of a directory. `run` is the run whose output an input was said to be (`run:NAME:PATH`).
     """
 
     path: str
@@ -415,6 +415,7 @@ class Artifact:
     stored: bool = False
     parameter: str | None = None
     tree: bool = False
+    run: str | None = None
 
 
 @value

@@ -29,6 +29,7 @@ from mlrun import (
     process,
     project,
     recording,
+    references,
     reporting,
     resolve,
     source,
@@ -512,6 +513,7 @@ def _ready(
     told = environment.adaptations  # some rooms note them as warnings too
     _warn(stage, tuple(finding for finding in environment.findings if finding.message not in told))
     inputs, findings = recording.inputs(prepared, data.Reader(stage.cache, stage.teller))
+    inputs = tuple(replace(it, run=references.run_of(it.path, stage.cache)) for it in inputs)
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)
@@ -748,6 +750,7 @@ class Files:
     def __init__(self, directory: Path, stage: Stage, run_id: str) -> None:
         self.project_directory = str(directory)
         self.caller_directory = stage.caller.directory
+        self._home, self._cache = stage.home, stage.cache
         self._downloads = stage.cache.checkouts / f"{run_id}.downloads"
         self._teller = stage.teller
 
@@ -755,5 +758,7 @@ class Files:
         return os.path.exists(path)
 
     def download(self, url: str) -> str:
+        if references.is_reference(url):
+            return str(references.fetched(url, Store(self._home, self._teller), self._cache))
         self._teller.say(f"downloading {source.without_credentials(url)}")
         return str(data.download(url, self._downloads))

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlrun import data, difference, env, recording, resolve, scene, source
+from mlrun import data, difference, env, recording, references, resolve, scene, source
 from mlrun.difference import Item
 from mlrun.difference.causes import words
 from mlrun.errors import MlrunError
@@ -430,14 +430,17 @@ def _notes(compared: Difference) -> tuple[str, ...]:
 
 
 class _Here:
-    """A `Locator` that fetches nothing: a URL is known by its name only."""
+    """A `Locator` that fetches nothing from a network: a URL is known by its name only."""
 
     def __init__(self, snapshot: Snapshot, desk: Desk) -> None:
         self.project_directory = str(snapshot.directory)
         self.caller_directory = desk.caller.directory
+        self._desk = desk
 
     def exists(self, path: str) -> bool:
         return os.path.exists(path)
 
     def download(self, url: str) -> str:
+        if references.is_reference(url):
+            return str(references.fetched(url, self._desk.store, self._desk.cache))
         return source.without_credentials(url)

@@ -16,6 +16,7 @@ import pytest
 
 from mlrun import runner
 from mlrun.caching.patterns import covering
+from mlrun.errors import MlrunError
 from mlrun.files import Cache, Home, remove_tree
 from mlrun.model import Caller, Finding, RunRequest
 from mlrun.store import Store
@@ -390,6 +391,14 @@ def test_what_git_was_told_to_overlook_counts(copying: Project) -> None:
     copying.write("copy.sh", "echo other > out.txt\n")
     assert copying.status() == "finished"
     assert copying.read("out.txt") == "other\n"
+
+
+@pytest.mark.parametrize("word", ["--skip-worktree", "--assume-unchanged"])
+def test_nor_is_it_overlooked_where_nobody_observes(copying: Project, word: str) -> None:
+    copying.git("update-index", word, "copy.sh")
+    assert [copying.status(observe="off") for _ in range(2)] == ["finished", "cached"]
+    copying.write("copy.sh", "echo other > out.txt\n")
+    assert copying.status(observe="off") == "finished"
 
 
 def test_a_file_that_is_read_and_then_changed_keeps_a_run_out_of_the_cache(reading: Project) -> None:
@@ -813,3 +822,82 @@ def test_a_hit_is_never_wrong(project: Project, tmp_path: Path) -> None:
 @pytest.mark.parametrize("seed", [2, 3])
 def test_a_hit_is_never_wrong_in_the_long_run(project: Project, tmp_path: Path, seed: int) -> None:
     assert fuzz(project, tmp_path, seed=seed, runs=50) > 3
+
+
+# --- outputs of earlier runs, by name ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def trained(project: Project) -> Project:
+    """One entry point trains, another evaluates what some run has trained."""
+    project.write(".gitignore", "model.txt\nplots\nscore.txt\n")
+    train = {"command": "echo {n} > model.txt; mkdir -p plots; echo p{n} > plots/a", "cache": False}
+    train |= {"parameters": {"n": {"default": "1"}}, "outputs": ["model.txt", "plots"]}
+    parameters = {"model": {"type": "path", "default": "run:latest(entry=train):model.txt"}}
+    project.declare(
+        "cat {model} > score.txt", parameters=parameters, outputs=["score.txt"], others={"train": train}
+    )
+    return project
+
+
+def test_an_output_of_an_earlier_run_goes_in_by_name(trained: Project) -> None:
+    first = trained.run(entry_point="train")
+    second = trained.run(entry_point="train", parameters=(("n", "2"),), tags=(("stage", "prod"),))
+    record = trained.run()
+    assert trained.read("score.txt") == "2\n"
+    (read,) = record.inputs
+    assert (read.parameter, read.digest, read.run) == ("model", second.outputs[0].digest, second.id)
+    assert Store(trained.home).load(record.id).inputs == record.inputs
+    assert record.parameters[0].value == "run:latest(entry=train):model.txt"
+    assert not os.access(record.parameters[0].text, os.W_OK) or os.getuid() == 0
+    for reference, expected in {
+        f"run:{first.name}:model.txt": "1\n",
+        f"run:{first.id[:12]}:plots/a": "p1\n",
+        "run:latest~1(entry=train):model.txt": "1\n",
+        "run:latest(tag=prod):model.txt": "2\n",
+        f"run:latest(project={record.project}, entry=train):plots/a": "p2\n",
+    }.items():
+        trained.run(parameters=(("model", reference),))
+        assert trained.read("score.txt") == expected
+
+
+def test_the_same_content_of_another_run_is_the_same_input(trained: Project) -> None:
+    trained.run(entry_point="train")
+    assert [trained.status() for _ in range(2)] == ["finished", "cached"]
+    trained.run(entry_point="train")
+    assert trained.status() == "cached"
+    trained.run(entry_point="train", parameters=(("n", "2"),))
+    assert trained.status() == "finished"
+
+
+def test_a_named_input_without_a_parameter_is_told_by_a_variable(trained: Project) -> None:
+    trained.run(entry_point="train")
+    trained.declare("cat $MLRUN_INPUT_1 > score.txt", inputs=["run:latest:model.txt"], outputs=["score.txt"])
+    assert len(trained.run().inputs) == 1
+    assert trained.read("score.txt") == "1\n"
+
+
+@pytest.mark.parametrize(
+    ("reference", "code"),
+    [
+        ("run:nobody:model.txt", "no-such-run"),
+        ("run:latest:other.txt", "no-such-output"),
+        ("run:latest(tag=prod):model.txt", "no-such-output"),
+        ("run:latest(colour=red):model.txt", "bad-reference"),
+        ("run:latest", "bad-reference"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_is_an_error(trained: Project, reference: str, code: str) -> None:
+    trained.run(entry_point="train")
+    with pytest.raises(MlrunError) as caught:
+        trained.run(parameters=(("model", reference),))
+    assert caught.value.code == code
+
+
+def test_an_output_that_the_store_lost_is_an_error(trained: Project) -> None:
+    trained.run(entry_point="train")
+    remove_tree(trained.home.objects, trash=trained.home.trash)
+    trained.home.objects.mkdir()
+    with pytest.raises(MlrunError) as caught:
+        trained.run()
+    assert caught.value.code == "output-gone"

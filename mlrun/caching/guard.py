@@ -240,7 +240,7 @@ def _whole(case: Case, site: Site, made: Iterable[str]) -> Digest:
     """All that lies in the checkout but the run's own outputs: files of the tree, ignored ones by content."""
     own = covering((*(it.path for it in case.prepared.spec.outputs), *made))
     ignored = []
-    for path in site.beside:
+    for path in (*site.beside, *site.overlooked):
         if own(path.rstrip("/")):
             continue
         found = data.describe(

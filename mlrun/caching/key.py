@@ -116,10 +116,13 @@ class _Here:
     def __init__(self, case: Case, site: Site) -> None:
         location = case.environment.location
         self._downloads = f"{site.cache.checkouts}/{case.prepared.run_id}.downloads"
+        # Whose output it is does not matter; the digest of what it holds follows.
+        self._inputs = site.once("inputs", lambda: re.compile(rf"{re.escape(str(site.cache.inputs))}/\w+/"))
         self._places, self._pattern = site.once(("places", location), lambda: _places(case, location))
 
     def plain(self, text: str) -> str:
         text = text.replace(self._downloads, "{downloads}")
+        text = self._inputs.sub("{inputs}/", text)
         if self._pattern is None:
             return text
         return self._pattern.sub(lambda match: self._places[match[0]], text)

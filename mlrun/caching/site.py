@@ -103,6 +103,11 @@ class Site:
             and not os.path.exists(f"{self.directory}/{path}/pyvenv.cfg")
         )
 
+    @cached_property
+    def overlooked(self) -> tuple[str, ...]:
+        """What git was told not to look at, so that the tree says nothing of it. Raises SourceError."""
+        return source.overlooked(self.snapshot, caller=self.caller, cache=self.cache)
+
     # --- paths that mean the same elsewhere
 
     def shown(self, path: str) -> str:

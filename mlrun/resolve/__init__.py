@@ -40,14 +40,18 @@ def resolve(project: Project, request: RunRequest, *, files: Locator) -> RunSpec
     command, shown = _command(entry_point, known, extras)
     texts = {it.name: it.text for it in known}
     outputs = _data(entry_point.outputs, texts)
+    inputs, named = _inputs(entry_point, texts, files)
     return RunSpec(
         entry_point=entry_point.name,
         command=command,
         shown_command=shown,
         argv=("bash", "-c", command),
         parameters=parameters,
-        variables=tuple((name, filled(text, texts, entry_point.place)) for name, text in entry_point.env),
-        inputs=_data(entry_point.inputs, texts),
+        variables=(
+            *((name, filled(text, texts, entry_point.place)) for name, text in entry_point.env),
+            *((f"MLRUN_INPUT_{number}", path) for number, path in enumerate(named, 1)),
+        ),
+        inputs=inputs,
         outputs=outputs,
         timeout=entry_point.timeout if request.timeout is None else request.timeout,
         resources=entry_point.resources,
@@ -219,6 +223,19 @@ def _data(specs: tuple[DataSpec, ...], values: Mapping[str, str]) -> tuple[DataS
     """Specs with their paths filled in; one that a value leaves empty names nothing."""
     found = [replace(spec, path=filled(spec.path, values, spec.place)) for spec in specs]
     return tuple(spec for spec in found if spec.path)
+
+
+def _inputs(
+    entry_point: EntryPoint, values: Mapping[str, str], files: Locator
+) -> tuple[tuple[DataSpec, ...], tuple[str, ...]]:
+    """What goes in; and where that lies which is named as the output of a run (`run:NAME:PATH`)."""
+    found, named = [], []
+    for spec in _data(entry_point.inputs, values):
+        if spec.path.startswith("run:"):
+            spec = replace(spec, path=files.download(spec.path))
+            named.append(spec.path)
+        found.append(spec)
+    return tuple(found), tuple(named)
 
 
 def _leaves(path: str) -> bool:

@@ -30,7 +30,7 @@ class Locator(Protocol):
         """Whether there is a file or directory at this absolute path."""
 
     def download(self, url: str) -> str:
-        """Fetch an http(s) URL and return the absolute path of the file."""
+        """Fetch an http(s) URL, or the output of a run (`run:NAME:PATH`); its absolute path."""
 
 
 def bind(
@@ -307,14 +307,14 @@ def _local_path(parameter: Parameter, value: str, origin: Origin, files: Locator
     scheme = re.match(_SCHEME, value)
     if scheme is None or _found(value, origin, files) is not None:
         path = _found(value, origin, files)
-    elif scheme[1].lower() in {"http", "https"}:
+    elif scheme[1].lower() in {"http", "https", "run"}:
         return files.download(value)
     elif scheme[1].lower() == "file":
         path = _found(_path_of_file_url(value), origin, files)
     else:
         raise ParameterError(
             f"`{parameter.name}` names {_shown(parameter, value)}, which mlrun does not download: "
-            f"`{scheme[1]}:` is not among file, http and https",
+            f"`{scheme[1]}:` is not among file, http, https and run",
             hint=f"fetch it yourself and give the local path: `-P {parameter.name}=PATH`",
             code="unsupported-scheme",
             place=parameter.place,

@@ -38,6 +38,7 @@ __all__ = [
     "ignored",
     "listed",
     "look_again",
+    "overlooked",
     "parse_target",
     "pinned",
     "release",
@@ -179,6 +180,16 @@ def ignored(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str, .
     from mlrun.source import listing
 
     return listing.ignored(snapshot, caller=caller, cache=cache)
+
+
+def overlooked(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str, ...]:
+    """Files of the tree that git was told not to look at: they may hold anything by now.
+
+    Raises SourceError where git cannot tell.
+    """
+    from mlrun.source import listing
+
+    return listing.overlooked(snapshot, caller=caller, cache=cache)
 
 
 def collect_garbage(cache: Cache, *, older_than: float, keep: frozenset[str]) -> tuple[int, int]:

@@ -60,6 +60,18 @@ def ignored(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str, .
     return tuple(path for path in os.fsdecode(said.stdout).split("\0") if path)
 
 
+def overlooked(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str, ...]:
+    """Files of the tree that git was told not to look at (`git update-index --skip-worktree`, or
+    `--assume-unchanged`): they may hold anything by now. Paths relative to the project's folder.
+
+    Raises SourceError where git cannot tell.
+    """
+    git = replace(_git(snapshot, caller, cache), directory=snapshot.directory)
+    said = git.read("ls-files", "-z", "-v")
+    rows = os.fsdecode(said.stdout).split("\0")
+    return tuple(row[2:] for row in rows if row[:1] == "S" or row[:1].islower())
+
+
 def _git(snapshot: Snapshot, caller: Caller, cache: Cache) -> Git:
     """git, where it finds the snapshot's tree: in the repository, or with what we hashed beside it."""
     root = snapshot.root

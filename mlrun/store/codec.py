@@ -292,6 +292,7 @@ def _artifact_to_json(artifact: Artifact) -> Json:
         "declared": artifact.declared,
         "stored": artifact.stored,
         "parameter": artifact.parameter,
+        **({"run": artifact.run} if artifact.run else {}),
     }
 
 
@@ -648,6 +649,7 @@ def _artifact(fields: _Fields) -> Artifact:
         declared=fields.flag("declared", default=True),
         stored=fields.flag("stored"),
         parameter=fields.maybe_text("parameter"),
+        run=fields.maybe_text("run"),
     )
 
 

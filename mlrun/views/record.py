@@ -110,6 +110,8 @@ def artifact(item: Artifact) -> str:
         parts.append(item.kind)
     if item.digest:
         parts.append(words.short(item.digest))
+    if item.run:
+        parts.append(f"of run {item.run[:8]}")
     if not item.declared and item.kind in ("file", "data"):
         parts.append("observed")
     return "  ".join(parts)
