@@ -134,13 +134,13 @@ def reason(found: Found, spread: Found | None) -> str:
     told = _told(unlike)
     if found["verdict"] == "equal":
         return told
-    causes = [cause["text"] for cause in found["repetitions"][0]["causes"]]
-    if causes:
-        return f"{told} — because: {', '.join(causes)}"
     itself = {_key(item) for item in (spread or {}).get("spread", ()) if _bad(item)}
     differs = {_key(item) for item in unlike if _bad(item)}
     if differs and differs <= itself:
         return f"{told} — the program itself: three repetitions differ among themselves in all of it"
+    causes = [cause["text"] for cause in found["repetitions"][0]["causes"]]
+    if causes:
+        return f"{told} — because: {', '.join(causes)}"
     if differs & itself:
         rest = ", ".join(name for _, name in sorted(differs - itself))
         return f"{told} — three repetitions differ among themselves too, but not in {rest}"

@@ -40,6 +40,7 @@ PYTHONS = ("3.11.7", "3.11.2")
 
 REQUIREMENTS = "scikit-learn==1.7.1\npandas==2.3.3\n"
 ROWS = 12_000
+_BRACKETS = '[{"}]'
 _OURS = ("MLRUN_", "MLFLOW_")
 TRAIN = """\
 import json, os, sys
@@ -152,7 +153,7 @@ class Answer:
         if not self.said:
             return "missed"
         named = next((word for word in self.words if word in self.said), None)
-        return f"named: `{named}`" if named else f"noticed: {self.said.partition(':')[0]}"
+        return f"named: `{named}`" if named else f"noticed: {self.said.partition(':')[0].strip(_BRACKETS)}"
 
 
 # --- what is done -------------------------------------------------------------------------------------
@@ -200,6 +201,7 @@ def _variable(project: Path) -> None:
 
 
 SABOTAGE = (
+    Sabotage(name="nothing at all"),
     Sabotage(name="one byte of a table, in row 5", do=_row(5), words=("table.csv",)),
     Sabotage(name="a row after row 10,000", do=_row(11_523), words=("table.csv",)),
     Sabotage(name="one byte of a binary file", do=_byte, words=("blob.bin",)),
@@ -214,7 +216,6 @@ SABOTAGE = (
     ),
     Sabotage(name="Python's patch version", python=1, words=(PYTHONS[1],)),
     Sabotage(name="the image's tag moved", image=True, words=("moved", "image.id")),
-    Sabotage(name="nothing at all"),
 )
 
 
