@@ -10,6 +10,7 @@ import http.client
 import json
 import math
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,7 +26,7 @@ from mlrun.model import Digest, Environment, Metric, Package
 from mlrun.tracking import metrics
 from mlrun.tracking import mlflow as tracking
 from mlrun.tracking.mlflow.values import RunIdentity
-from tests.mlflow_clients.compare import comparable, differences
+from tests.mlflow_clients.compare import beyond, comparable, differences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -818,6 +819,28 @@ def test_every_call_of_three_generations_of_clients_is_kept_as_by_a_real_server(
                     said = python({**new, **where}, CLIENTS / "overhead.py", 20, cwd=tmp_path / "cwd")
                     sample.append(float(said.split()[0]))
     assert min(cost[0]) <= min(cost[1]), "a logged metric costs at most what it does with MLflow's own server"
+
+
+@pytest.mark.slow
+def test_models_figures_data_sets_and_traces_are_kept_as_by_a_real_server(tmp_path: Path) -> None:
+    new = environment(tmp_path / "new", *NEW)
+    scripts, known = tmp_path / "scripts", {}
+    shutil.copytree(CLIENTS, scripts)  # out of any repository, whose commit would be noted
+    with (
+        real_server(tmp_path / "server", new) as server,
+        opened(tmp_path / "endpoint", shared=False, parameters=()) as place,
+    ):
+        for name, where in (("ours", place.endpoint.variables), ("theirs", server)):
+            out = tmp_path / f"{name}.json"
+            python({**new, **where}, scripts / "whole_models.py", out, cwd=tmp_path / "cwd")
+            known[name] = json.loads(out.read_text())
+    assert beyond(differences(comparable(known["ours"]), comparable(known["theirs"]))) == []
+    assert known["ours"]["found"]["model"]["MLmodel"]["signature"]
+    assert known["ours"]["found"]["traces"]
+    reported = place.collect()
+    assert reported.unknown == ()
+    assert all((model.folder / "MLmodel").is_file() for model in reported.models)
+    assert list((tmp_path / "cwd").iterdir()) == []
 
 
 @pytest.mark.slow

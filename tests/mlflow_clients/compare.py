@@ -11,8 +11,10 @@ TIMES = {
 }  # fmt: skip
 PLACES = {"artifact_location", "artifact_uri"}
 _LEFT_OUT = {*PLACES, "aliases"}  # a list of versions lacks theirs there; those of the model tell as much
-_CHANCE = {"mlflow.source.git.commit"}
-"""Tags that the moment decides."""
+_CHANCE = {"mlflow.source.git.commit", "mlflow.modelVersions"}
+"""Tags that the moment decides; and one in which MLflow's server notes what its client has noted already."""
+_MORE = ("registrations", "model_id")
+"""What our answers tell of models and their versions, and the server's of 3.17 leave out."""
 _LARGEST = 1.7976931348623157e308  # what a database keeps of infinity
 
 
@@ -76,6 +78,13 @@ def differences(one: Any, other: Any, path: str = "") -> list[str]:
             for line in differences(*pair, f"{path}[{index}]")
         ]
     return [] if one == other else [f"{path}: {one!r} here, {other!r} there"]
+
+
+def beyond(found: list[str]) -> list[str]:
+    """Differences but for those where we merely tell more."""
+    return [
+        line for line in found if not (line.partition(":")[0].endswith(_MORE) and line.endswith("None there"))
+    ]
 
 
 def _order(value: Any) -> tuple[str, str]:

@@ -341,4 +341,5 @@ def main():
         json.dump(everything(), stream, indent=1, sort_keys=True)
 
 
-main()
+if __name__ == "__main__":
+    main()
