@@ -24,11 +24,12 @@ from benchmarks import measure
 from benchmarks.measure import Command
 from benchmarks.run import Bench, write
 from mlrun import digest
+from mlrun.data import native
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CORES = os.cpu_count() or 1
+THREADS = str(native.threads())
 FILE = 1 << 30
 FILES_IN_FOLDER = 1000
 SETTLING = 3  # seconds until a file is old enough to be remembered
@@ -205,7 +206,7 @@ class Hashing(Bench):
         return row("`update_mmap` against the same of ours, in one process", theirs[1:], ours[1:], "1.11 ×")
 
     def cold(self) -> list[str]:
-        tree, threads = str(self.tree), str(CORES)
+        tree, threads = str(self.tree), THREADS
         listed = "mere reading: C, `nftw`, then threads"
         lean = "mere reading: C, threads that list a folder each and ask for no status"
         pool = "mere reading: Python, a pool of threads"

@@ -154,7 +154,7 @@ class Reader:
         old = memory.place(self._cache, root)
         if not (_has_many(root, old) if names is None else len(names) >= _WORTH_A_PROGRAM):
             return None
-        program = native.program(self._cache)
+        program = native.program(self._cache, self._narrator)
         if program is None:
             return None
         new = self._cache.temporary / f"tree.{os.getpid()}.{started}"

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mlrun.files import Cache
+    from mlrun.model import Narrator
 
 SOURCES = tuple(Path(__file__).with_name(name) for name in ("tree.c", "lanes.h"))
 LARGE = -3
@@ -33,7 +34,7 @@ _SECONDS = 60.0
 _LENGTH = struct.Struct("=q")
 _ANSWER = struct.Struct("=5q32s")
 _LANES = (4, 8, 16)
-_MOST_THREADS = 32  # each may take 4 MiB
+_THREADS = (8, 32)  # a disk that is asked for eight files at once is quicker; each may take 4 MiB
 _SIZES = (0, 1, 63, 64, 65, 1023, 1024, 1025, 2048, 3073, 4096, 31745, 1 << 20)
 
 
@@ -53,21 +54,27 @@ class Answer:
     digest: bytes
 
 
-def program(cache: Cache) -> Path | None:
-    """The program, made now if it is not there; None where it cannot be."""
+def program(cache: Cache, narrator: Narrator | None = None) -> Path | None:
+    """The program, made now (and told so) if it is not there; None where it cannot be."""
     if sys.platform != "linux":
         return None
     compiler = next((path for path in _COMPILERS if os.access(path, os.X_OK)), None)
     if compiler is None:
         return None
     folder = cache.hashers / _key(compiler)
+
+    def build(scratch: Path) -> None:
+        if narrator is not None:
+            narrator.say("compiling the program that reads many files; this is done once")
+        _build(scratch, compiler)
+
     try:
         build_once(
             folder,
             lock=cache.locks / f"hash-{folder.name}.lock",
             temporary=cache.temporary,
             trash=cache.trash,
-            build=lambda scratch: _build(scratch, compiler),
+            build=build,
         )
     except (OSError, MlrunError):
         return None
@@ -96,7 +103,7 @@ def ask(
     wanted = b"".join(name + b"\0" for name in names or ())
     try:
         new.parent.mkdir(parents=True, exist_ok=True)
-        words = (its_program, _processors(), lanes, old.absolute(), new.absolute(), proven)
+        words = (its_program, threads(), lanes, old.absolute(), new.absolute(), proven)
         said = capture(
             [str(word) for word in words],
             variables=_VARIABLES,
@@ -112,9 +119,10 @@ def ask(
     return Answer(bool(same), bool(whole), links, files, size, its_digest)
 
 
-def _processors() -> int:
+def threads() -> int:
+    """How many files are read at once."""
     usable = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
-    return min(usable, _MOST_THREADS)
+    return min(max(usable, _THREADS[0]), _THREADS[1])
 
 
 # --- making it ----------------------------------------------------------------------------------------
