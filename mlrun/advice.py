@@ -130,6 +130,18 @@ _VARIABLE = re.compile(r"os\.py\", line \d+, in __getitem__")
 _NEAR_THE_END = 40
 
 
+_OTHER_JAVA = re.compile(
+    r"cannot access class sun\.nio\.ch\.DirectBuffer|Unsupported class file major version"
+)
+_WANTS_OTHER_JAVA = Finding(
+    level="warning",
+    code="other-java",
+    message="this Spark does not run on the Java that is found here",
+    hint="`JAVA_HOME=… mlrun run …`, with Java 8 or 11: Spark before 3.3 knows no newer one",
+)
+"""Source: https://spark.apache.org/releases/spark-release-3-3-0.html (support of Java 17)."""
+
+
 def advise(
     tail: str,
     *,
@@ -150,6 +162,8 @@ def advise(
         lines = [line.strip() for line in tail.splitlines()[-_NEAR_THE_END:] if line.strip()]
         return _lacking(lines[-1] if lines else "", there)
     kind, said = words
+    if kind.startswith("Py4J") and _OTHER_JAVA.search(tail):
+        return _WANTS_OTHER_JAVA
     if missing := _MISSING.search(said):
         top = missing["module"].partition(".")[0]
         if not _holds(packages, top):

@@ -195,3 +195,12 @@ def test_of_a_step_that_failed_its_own_words_count() -> None:
         assert found is not None
         assert found[0] == "missing-package"
     assert told("mlflow.exceptions.ExecutionException: Run (ID '08140f3e') failed\n") is None
+
+
+def test_a_java_that_is_too_new_for_spark_is_told_apart() -> None:
+    said = "py4j.protocol.Py4JJavaError: An error occurred while calling None.…\n"
+    cause = ": java.lang.IllegalAccessError: … cannot access class sun.nio.ch.DirectBuffer (in module …\n"
+    found = told(said + cause + "\tat java.base/java.lang.Thread.run(Thread.java:840)\n")
+    assert found is not None
+    assert found[0] == "other-java"
+    assert told(said) is None
