@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from mlrun.files import Home
+from tests import docker_engine
 from tests.test_run import Shell
 
 SCRIPT = """
@@ -250,3 +251,34 @@ def test_a_disk_that_is_full_costs_neither_the_record_nor_what_was_told(shell: S
     assert (record["status"], record["metrics"]["m"]["last"]) == ("finished", 1)
     assert any("no room to note" in warning or "not kept" in warning for warning in record["warnings"])
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_what_is_logged_in_a_container_is_recorded_too(shell: Shell, tmp_path: Path) -> None:
+    from uv import find_uv_bin
+
+    client = docker_engine.connect()
+    image = docker_engine.base_image(client)
+    client.close()
+    packages = tmp_path / "site-packages"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    install = [find_uv_bin(), "pip", "install", "-q", "--target", packages, "--python-version", version]
+    subprocess.run([*install, "mlflow-skinny==1.30.0", "setuptools<70"], check=True)
+    environment = {
+        "image": image,
+        "volumes": [f"{packages}:/site-packages"],
+        "environment": [["PYTHONPATH", "/site-packages"], ["GIT_PYTHON_REFRESH", "quiet"]],
+    }
+    entry_points = {"main": {"command": "python3 train.py"}}
+    (shell.cwd / "MLproject").write_text(
+        json.dumps({"docker_env": environment, "entry_points": entry_points})
+    )
+    record = shell.record(".")
+    assert (record["tags"]["experiment"], record["metrics"]["loss"]["count"]) == ("wine", 3)
+    assert [(output["path"], output["kind"]) for output in record["outputs"]] == [
+        ("b.json", "artifact"),
+        ("notes", "artifact"),
+    ]
+    assert shell.show("inner")["parents"] == {"nested": record["id"]}
+    assert shell.mlrun("get", "inner", "c.txt", "-o", "got").returncode == 0
+    assert sorted(path.name for path in shell.cwd.iterdir()) == ["MLproject", "got", "train.py"]
