@@ -43,7 +43,7 @@ def _run(taken: runner.Taken, stage: runner.Stage, options: RunOptions) -> RunRe
         return runner.run(taken, stage)
     from mlrun import orchestration
 
-    wishes = orchestration.Wishes(jobs=jobs, keep_going=options.keep_going)
+    wishes = orchestration.Wishes(jobs=jobs, keep_going=options.keep_going, quiet=options.quiet)
     return orchestration.run(taken, stage, wishes) or runner.run(taken, stage)
 
 
@@ -60,7 +60,7 @@ def resume(name: str, options: RunOptions) -> int:
         request = resuming.request_of(record, pairs(options.param, "-P"))
         stage.teller.fact("resuming", f"{record.name}  {record.id[:12]}  {record.status}")
         taken = runner.take(request, stage)
-        wishes = resuming.wishes_of(record, jobs=jobs, keep_going=options.keep_going)
+        wishes = resuming.wishes_of(record, jobs=jobs, keep_going=options.keep_going, quiet=options.quiet)
         done = orchestration.run(taken, stage, wishes) or runner.run(taken, stage)
     finally:
         stage.teller.close()

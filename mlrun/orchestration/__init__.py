@@ -189,6 +189,7 @@ class _Run:
             caller=stage.caller,
             home=stage.home,
             cache=stage.cache,
+            quiet=self._wishes.quiet,
         )
         crew.start(
             step.name,

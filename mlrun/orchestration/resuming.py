@@ -93,13 +93,14 @@ def request_of(record: RunRecord, given: tuple[tuple[str, str], ...]) -> RunRequ
     )
 
 
-def wishes_of(record: RunRecord, *, jobs: int | None, keep_going: bool) -> Wishes:
+def wishes_of(record: RunRecord, *, jobs: int | None, keep_going: bool, quiet: bool) -> Wishes:
     """As then, but for what is said now. Where the cache was not wanted, only what this run made counts."""
     said = dict(record.options)
     done = frozenset(step.name for step in record.steps if step.state in GOOD)
     return Wishes(
         jobs=jobs or int(said.get("jobs", "1")),
         keep_going=keep_going or "keep_going" in said,
+        quiet=quiet,
         resumes=record,
         only=done if said.get("cache") == "off" else None,
     )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @value
 class Wishes:
-    """`jobs` steps at once; with `keep_going` a failure stops only what depends on it.
+    """`jobs` steps at once; with `keep_going` a failure stops only what depends on it; `quiet` as for a run.
 
     `resumes` is the record of the pipeline that this one goes on with; then `only` are the steps that may be
     taken from the cache, None for all.
@@ -22,6 +22,7 @@ class Wishes:
 
     jobs: int = 1
     keep_going: bool = False
+    quiet: bool = False
     resumes: RunRecord | None = None
     only: frozenset[str] | None = None
 
