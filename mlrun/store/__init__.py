@@ -342,6 +342,7 @@ class Store:
         lost = _as_lost(record, self.home.run(run_id))
         with contextlib.suppress(StoreError):
             self.save(lost)
+        _freed_reserve(self.home.run(run_id))
         return lost
 
 
