@@ -128,6 +128,7 @@ _NO_FILE = re.compile(
 )
 _VARIABLE = re.compile(r"os\.py\", line \d+, in __getitem__")
 _NEAR_THE_END = 40
+_FURTHER_UP = 120
 
 
 _OTHER_JAVA = re.compile(
@@ -178,11 +179,19 @@ def advise(
         return _unset(said.strip("'"))
     if found := _lacking(f"{kind}: {said}", there):
         return found
-    if kind not in ("ImportError", "AttributeError", "TypeError", "ValueError", "InvalidParameterError"):
-        return None
-    for pattern, meaning in _DROPPED:
-        if match := pattern.search(said):
-            return _too_new(meaning.format(**match.groupdict()), as_of, committed_at, target)
+    if kind in ("ImportError", "AttributeError", "TypeError", "ValueError", "InvalidParameterError"):
+        for pattern, meaning in _DROPPED:
+            if match := pattern.search(said):
+                return _too_new(meaning.format(**match.groupdict()), as_of, committed_at, target)
+    return _before_that(tail, there)
+
+
+def _before_that(tail: str, there: Callable[[str], bool] | None) -> Finding | None:
+    """Of what it printed before its last words, and lived through for a while: the last thing it lacked."""
+    for line in reversed(tail.splitlines()[-_FURTHER_UP:]):
+        match = _LAST_WORDS.match(line.strip())
+        if match and (found := _lacking(line.strip(), there)):
+            return found
     return None
 
 
@@ -226,7 +235,7 @@ def _no_file(path: str, there: Callable[[str], bool] | None) -> Finding | None:
     if "/" not in path and "." not in path:
         message = f"`{path}` is not installed here, and the environment brings none along"
         return Finding(level="warning", code="missing-program", message=message, hint=_INSTALL)
-    hint = "the project's readers may be told where to get it"
+    hint = "the project's README may say where it comes from"
     if path.startswith("/"):
         hint = "a path of another machine; where it is a parameter, give yours"
     if any(there(name) for name in (f"{path}.dvc", ".dvc", "../.dvc")):

@@ -149,7 +149,7 @@ MAX_RETRIES = "HTTPSConnectionPool(host='data.example', port=443): Max retries e
         (
             "FileNotFoundError: [Errno 2] No such file or directory: 'data/a.csv'",
             "missing-file",
-            "where to get it",
+            "where it comes from",
         ),
         ("FileNotFoundError: [Errno 2] File b'a.csv' does not exist: b'a.csv'", "missing-file", "`a.csv`"),
         (
@@ -204,3 +204,12 @@ def test_a_java_that_is_too_new_for_spark_is_told_apart() -> None:
     assert found is not None
     assert found[0] == "other-java"
     assert told(said) is None
+
+
+def test_what_a_program_lacked_before_it_fell_over_its_absence_is_told() -> None:
+    lacked = "FileNotFoundError: [Errno 2] No such file or directory: 'data/a.csv'\n"
+    last = "UnboundLocalError: local variable 'data' referenced before assignment\n"
+    found = told(f"Traceback:\n{lacked}Traceback:\n{last}")
+    assert found is not None
+    assert found[0] == "missing-file"
+    assert told(f"it said No such file or directory: 'data/a.csv'\n{last}") is None

@@ -97,7 +97,7 @@ def test_what_a_pinned_package_does_not_declare_is_added_before_resolving() -> N
     assert "scipy" in versions
     assert not [text for text in said if text.startswith("numpy")]
     assert resolver.calls == 1
-    assert said[0] == ("scipy is added for scikit-learn 0.19.1: it needs them and does not say so on PyPI")
+    assert said[0] == ("scipy is added for scikit-learn 0.19.1: it needs it and does not say so on PyPI")
 
 
 def test_a_slow_resolver_is_told_the_limits_of_pinned_packages_from_the_start() -> None:

@@ -48,6 +48,9 @@ TRAPS = (
     Trap("tensorboard", "2.9", "protobuf", "3.21", _PB2),
     Trap("tensorflow", "2.3", "h5py", "3", "it reads models' text as h5py 2 gave it"),
     Trap("keras", "2.4", "h5py", "3", "it reads models' text as h5py 2 gave it"),
+    # https://github.com/keras-team/keras/releases: notes of 2.3.0 and 2.4.0
+    Trap("tensorflow", "1.13", "keras", "2.3", "Keras 2.3 calls what TensorFlow has from 1.13 on"),
+    Trap("tensorflow", "2.2", "keras", "2.4", "Keras 2.4 hands on to the one inside of TensorFlow 2.2"),
     Trap("onnx", "1.12", "protobuf", "3.21", _PB2),
     # compiled against numpy 1: https://numpy.org/doc/stable/release/2.0.0-notes.html
     Trap("pandas", "2.2.2", "numpy", "2", _ABI),
@@ -73,7 +76,7 @@ TRAPS = (
 )
 
 MISSING = (
-    ("scikit-learn", "0.20", ("numpy", "scipy"), "it needs them and does not say so on PyPI"),
+    ("scikit-learn", "0.20", ("numpy", "scipy"), "it needs it and does not say so on PyPI"),
 )
 """Packages that do not declare all that they import: before which version, what is added, and why."""
 
