@@ -85,6 +85,7 @@ def fetched(text: str, store: Store, cache: Cache) -> Path:
         trash=cache.trash,
         build=build,
     )
+    os.utime(folder.parent)  # by which `mlrun gc` knows what is in use
     return folder / name
 
 

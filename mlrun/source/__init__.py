@@ -193,13 +193,14 @@ def overlooked(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str
 
 
 def collect_garbage(cache: Cache, *, older_than: float, keep: frozenset[str]) -> tuple[int, int]:
-    """Remove checkouts, mirrors and pins not used since `older_than` (seconds since 1970): count and bytes.
+    """Remove checkouts, mirrors, pins, and outputs fetched by their names, that were not used since `older_than`
+    (seconds since 1970); how many, and their bytes.
 
     `keep` are the ids of runs whose checkouts stay. What is removed is made again when it is needed.
     """
     files.empty_trash(cache.trash)
     count = freed = 0
-    for bucket in (cache.checkouts, cache.repositories, cache.snapshots):
+    for bucket in (cache.checkouts, cache.repositories, cache.snapshots, cache.inputs):
         for folder in sorted(bucket.iterdir()) if bucket.is_dir() else ():
             if folder.name in keep or folder.stat().st_mtime >= older_than or _is_busy(folder, cache):
                 continue
