@@ -193,8 +193,8 @@ def overlooked(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> tuple[str
 
 
 def collect_garbage(cache: Cache, *, older_than: float, keep: frozenset[str]) -> tuple[int, int]:
-    """Remove checkouts, mirrors, pins, and outputs fetched by their names, that were not used since `older_than`
-    (seconds since 1970); how many, and their bytes.
+    """Remove checkouts, mirrors, pins, and outputs fetched by their names, that were not used since
+    `older_than` (seconds since 1970); how many, and their bytes.
 
     `keep` are the ids of runs whose checkouts stay. What is removed is made again when it is needed.
     """
