@@ -454,6 +454,7 @@ def test_a_failed_step_stops_what_depends_on_it_and_resume_goes_on(shell: Shell,
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_without_the_cache_a_resumed_pipeline_keeps_what_it_made_itself(shell: Shell, project: Path) -> None:
     (project / "mended.pid").touch()
     write(project, FAILING)
@@ -467,6 +468,7 @@ def test_without_the_cache_a_resumed_pipeline_keeps_what_it_made_itself(shell: S
     }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_resume_says_what_has_changed_and_runs_it_again(shell: Shell, project: Path) -> None:
     (project / "code.sh").write_text("exit 3\n")
     write(
@@ -500,6 +502,7 @@ def test_an_entry_point_that_needs_nothing_has_a_record_as_ever(shell: Shell, pr
     assert record["command"]["text"].startswith("mkdir")
 
 
+@pytest.mark.slow
 def test_a_pipeline_from_a_git_url_has_one_checkout_that_goes_afterwards(
     shell: Shell, project: Path, tmp_path: Path
 ) -> None:
@@ -517,6 +520,7 @@ def test_a_pipeline_from_a_git_url_has_one_checkout_that_goes_afterwards(
     assert not (project / "left.out").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_ours_in_a_step_is_its_failure(shell: Shell, project: Path) -> None:
     write(
         project,
@@ -569,7 +573,7 @@ def is_gone(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
-@pytest.mark.parametrize(("jobs", "names"), [("1", "a"), ("2", "ab")])
+@pytest.mark.parametrize(("jobs", "names"), [pytest.param("1", "a", marks=pytest.mark.slow), ("2", "ab")])
 def test_an_interruption_ends_all_steps_and_is_recorded(
     shell: Shell, project: Path, jobs: str, names: str
 ) -> None:
@@ -592,6 +596,7 @@ def test_an_interruption_ends_all_steps_and_is_recorded(
     assert states(record) == {"quick": "finished", **ended, "main": "skipped"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", ["own", "whole"])
 def test_a_time_limit_is_a_steps_own_or_the_wholes(shell: Shell, project: Path, limit: str) -> None:
     write(
