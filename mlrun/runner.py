@@ -29,7 +29,6 @@ from mlrun import (
     process,
     project,
     recording,
-    references,
     reporting,
     resolve,
     source,
@@ -51,6 +50,7 @@ if TYPE_CHECKING:
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
     from mlrun.model import (
+        Artifact,
         Caller,
         Determinism,
         Environment,
@@ -513,13 +513,22 @@ def _ready(
     told = environment.adaptations  # some rooms note them as warnings too
     _warn(stage, tuple(finding for finding in environment.findings if finding.message not in told))
     inputs, findings = recording.inputs(prepared, data.Reader(stage.cache, stage.teller))
-    inputs = tuple(replace(it, run=references.run_of(it.path, stage.cache)) for it in inputs)
+    inputs = _with_their_runs(inputs, stage)
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)
     record = recording.with_environment(replace(record, inputs=inputs), environment, store)
     record = replace(record, determinism=_determinism(prepared, environment, stage))
     return recording.with_warnings(record, findings), environment
+
+
+def _with_their_runs(inputs: tuple[Artifact, ...], stage: Stage) -> tuple[Artifact, ...]:
+    """What was named as a run's output knows of which."""
+    if not inputs:
+        return ()
+    from mlrun import references
+
+    return tuple(replace(it, run=references.run_of(it.path, stage.cache)) for it in inputs)
 
 
 def _environment(prepared: Prepared, stage: Stage) -> Environment:
@@ -758,6 +767,8 @@ class Files:
         return os.path.exists(path)
 
     def download(self, url: str) -> str:
+        from mlrun import references
+
         if references.is_reference(url):
             return str(references.fetched(url, Store(self._home, self._teller), self._cache))
         self._teller.say(f"downloading {source.without_credentials(url)}")

@@ -13,8 +13,6 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from mlrun.caching import shelf
-from mlrun.caching.key import key_of, why_none
 from mlrun.caching.site import Site
 from mlrun.caching.values import Case, Hit, Key, Miss
 from mlrun.errors import MlrunError, StoreError
@@ -22,14 +20,25 @@ from mlrun.model import Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
+    from mlrun.caching.key import key_of as key_of
+    from mlrun.caching.key import why_none as why_none
     from mlrun.model import Artifact, RunRecord, Snapshot
     from mlrun.observe.meaning import Seen
 
 __all__ = [
-    "Case", "Hit", "Key", "Miss", "Site", "cached", "keep", "key_of", "look",
-    "not_kept", "put_back",
-    "share_series", "why_none",
+    "Case", "Hit", "Key", "Miss", "Site",
+    "cached", "keep", "key_of", "look", "not_kept", "put_back", "share_series", "why_none",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """What makes keys is imported by those who want one: most runs are not cached."""
+    if name in ("key_of", "why_none"):
+        from mlrun.caching import key
+
+        return getattr(key, name)
+    raise AttributeError(name)
+
 
 _UNPINNED = frozenset(("submodule-dirty", "submodule-missing", "nested-repository", "unreadable-file"))
 """What is worth a word of a source whose tree does not hold all of it."""
@@ -41,7 +50,7 @@ _UNPINNED = frozenset(("submodule-dirty", "submodule-missing", "nested-repositor
 def look(case: Case, key: Key, site: Site) -> Hit | Miss:
     """The newest run that can stand in for one. Raises StoreError, SourceError."""
     from mlrun.caching import guard as guards
-    from mlrun.caching import placing
+    from mlrun.caching import placing, shelf
 
     whys = []
     for run_id, guard in shelf.candidates(site.store.home, key.digest):
@@ -136,6 +145,8 @@ def keep(
     1970).
     """
     from mlrun.caching import guard as guards
+    from mlrun.caching import shelf
+    from mlrun.caching.key import key_of
 
     try:
         _check_source(site.snapshot, seen)
