@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import http.server
 import json
 import os
@@ -18,6 +19,7 @@ from blake3 import blake3
 
 from mlrun import data, digest
 from mlrun.data import listing, memory, native, trees
+from mlrun.data.reading import CHANGED
 from mlrun.errors import ParameterError
 from mlrun.files import Cache
 from mlrun.model import Artifact, DataSpec, Place
@@ -647,6 +649,16 @@ def test_files_replaced_under_the_program_have_no_digest_or_that_of_one_state(
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_file_that_tells_another_size_than_it_has_is_told_to_change(tmp_path: Path, compiled: Path) -> None:
+    program, new = native.program(Cache(compiled)), tmp_path / "new"
+    assert program is not None
+    names = [b"kernel/ostype", b"nothing"]
+    assert native.ask(program, "/proc/sys", names, old=tmp_path / "none", new=new, proven=0)
+    known = memory.load(new)
+    assert known is not None
+    assert list(known.tree.problems()) == [(0, names[0], CHANGED), (1, names[1], errno.ENOENT)]
 
 
 def test_a_program_that_cannot_be_had_or_fails_is_not_needed(tmp_path: Path, compiled: Path) -> None:

@@ -445,10 +445,10 @@ static void read_once(struct entry *entry, uint8_t *buffer) {
     if (!problem) {
         ssize_t got = 0, now = 1;
         stamp(entry, &status);
-        while (now > 0 && got < status.st_size) {
+        do { /* a byte more than there should be: what has grown, or tells no size, is noticed */
             now = read(descriptor, buffer + got, status.st_size + 1 - got);
             if (now > 0) got += now;
-        }
+        } while (now > 0 && got < status.st_size);
         if (now < 0 || fstat(descriptor, &status))
             problem = errno;
         else
@@ -467,7 +467,7 @@ static void tell_progress(size_t files) {
 }
 
 static void read_all(void) {
-    uint8_t *buffer = checked(malloc(ENOUGH + SMALL + 128));
+    uint8_t *buffer = checked(malloc(ENOUGH + SMALL + 128)); /* touched as far as files are large */
     for (size_t first; (first = __atomic_fetch_add(&taken, AT_ONCE, __ATOMIC_RELAXED)) < unread_count;) {
         struct content contents[AT_ONCE];
         size_t ready = 0, used = 0, end = first + AT_ONCE < unread_count ? first + AT_ONCE : unread_count;
