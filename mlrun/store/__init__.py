@@ -24,7 +24,7 @@ from mlrun.value import replace
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -111,21 +111,19 @@ class Store:
 
         Raises StoreError `run-exists`, `disk-full`, `store-not-writable`.
         """
-        self.home.prepare()
-        paths = self.home.run(record.id)
-        with told(f"make {paths.root}"):
-            if not paths.root.parent.is_dir():
-                paths.root.parent.mkdir(exist_ok=True)
-                sync_folder(self.home.runs)
-            try:
-                paths.root.mkdir()
-            except FileExistsError:
-                raise StoreError(f"run {record.id} exists already", code="run-exists") from None
-            try:
-                return self._open(record, paths)
-            except BaseException:
-                remove_tree(paths.root, trash=self.home.trash)
-                raise
+        descriptor = -1
+        try:
+            with self._new(record, sync=True) as folder:
+                # The lock comes before the record: nobody can see a running run whose lock is not yet taken.
+                descriptor = os.open(folder / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+                try_lock(descriptor)
+                with contextlib.suppress(OSError, AttributeError):  # macOS has no such call
+                    os.posix_fallocate(descriptor, 0, _RESERVE)
+        except BaseException:
+            if descriptor >= 0:
+                os.close(descriptor)
+            raise
+        return Lease(descriptor)
 
     def add(self, record: RunRecord, *, of_pipeline: bool = False) -> None:
         """Keep the record of a run that is over, or never was: one write, and nobody has to hold anything.
@@ -133,44 +131,31 @@ class Store:
         That of a step `of_pipeline` is not synced, and may be lost in a power cut; the index learns of it
         with the pipeline's own. Raises as `create` does.
         """
+        with self._new(record, sync=not of_pipeline):
+            pass
+
+    @contextlib.contextmanager
+    def _new(self, record: RunRecord, *, sync: bool) -> Iterator[Path]:
+        """A run's folder while nobody sees it, to lay more into it: then it is there, with its record.
+
+        With `sync` it is noted for the index, and survives a power cut.
+        """
         self.home.prepare()
-        paths = self.home.run(record.id)
+        final = self.home.run(record.id)
         scratch = self.home.temporary / f"{record.id}.{os.getpid()}"
-        with told(f"make {paths.root}"), contextlib.ExitStack() as cleanup:
-            if not of_pipeline:
+        with told(f"make {final.root}"), contextlib.ExitStack() as cleanup:
+            if sync:
                 cleanup.enter_context(notes.noted(self.home, record.id))
             os.mkdir(scratch)
             try:
-                self._write_new(scratch / paths.record.name, codec.encode(record), sync=not of_pipeline)
-                _renamed(scratch, paths.root)
-            except OSError as error:
+                yield scratch
+                _write_new(scratch / final.record.name, codec.encode(record), sync=sync)
+                _rename(scratch, final.root, sync=sync)
+            except BaseException as error:
                 remove_tree(scratch, trash=self.home.trash)
-                if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                     raise StoreError(f"run {record.id} exists already", code="run-exists") from None
                 raise
-            if not of_pipeline:
-                sync_folder(paths.root.parent)
-
-    def _write_new(self, path: Path, data: bytes, *, sync: bool) -> None:
-        """A file of a folder that nobody sees yet."""
-        with open(path, "xb", buffering=0) as file:
-            file.write(data)
-            if sync:
-                os.fsync(file.fileno())
-
-    def _open(self, record: RunRecord, paths: RunPaths) -> Lease:
-        # The lock comes before the record: nobody can see a running run whose lock is not yet taken.
-        descriptor = os.open(paths.alive, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            try_lock(descriptor)
-            self.save(record)
-            with contextlib.suppress(OSError, AttributeError):  # macOS has no such call
-                os.posix_fallocate(descriptor, 0, _RESERVE)
-            sync_folder(paths.root.parent)
-        except BaseException:
-            os.close(descriptor)
-            raise
-        return Lease(descriptor)
 
     def save(self, record: RunRecord, *, sync: bool = True) -> None:
         """Replace a run's record, whole or not at all; with `sync`, so that it survives a power cut.
@@ -346,12 +331,27 @@ class Store:
         return lost
 
 
-def _renamed(folder: Path, final: Path) -> None:
+def _write_new(path: Path, data: bytes, *, sync: bool) -> None:
+    """A file of a folder that nobody sees yet."""
+    with open(path, "xb", buffering=0) as file:
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
+        if sync:
+            os.fsync(file.fileno())
+
+
+def _rename(folder: Path, final: Path, *, sync: bool) -> None:
+    if sync:
+        sync_folder(folder)
     try:
         os.rename(folder, final)
     except FileNotFoundError:
         final.parent.mkdir(exist_ok=True)
+        sync_folder(final.parent.parent)
         os.rename(folder, final)
+    if sync:
+        sync_folder(final.parent)
 
 
 def _freed_reserve(paths: RunPaths) -> bool:
