@@ -262,7 +262,7 @@ def test_what_is_logged_in_a_container_is_recorded_too(shell: Shell, tmp_path: P
     client.close()
     packages = tmp_path / "site-packages"
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    install = [find_uv_bin(), "pip", "install", "-q", "--target", packages, "--python-version", version]
+    install = [find_uv_bin(), "pip", "install", "-q", "--target", str(packages), "--python-version", version]
     subprocess.run([*install, "mlflow-skinny==1.30.0", "setuptools<70"], check=True)
     environment = {
         "image": image,
