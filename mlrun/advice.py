@@ -61,7 +61,7 @@ _DROPPED = (
 # Where a program asks for what is not there: how it looks, the code, what it means, what to do.
 # The texts are those of CPython, bash, urllib3, aiohttp, boto3, google-auth, wandb, kaggle, openai, Spark and
 # the dynamic loader.
-_INSTALL = "install it, or run the project in a container that has it (`docker_env`)"
+_INSTALL = "install it, or name a `docker_env` whose image has it"
 _LACKING = (
     (
         re.compile(

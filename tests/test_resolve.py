@@ -229,6 +229,14 @@ def test_strict_refuses_undeclared_and_ill_typed_ones() -> None:
     )
 
 
+def test_none_as_a_default_is_no_ill_typed_value() -> None:
+    seed = Parameter(name="seed", kind="int", default="None")
+    assert spec_of("a {seed}", seed).findings == ()
+    assert [it.code for it in spec_of("a {seed}", seed, given=(("seed", "None"),)).findings] == [
+        "type-mismatch"
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "known", "near"),
     [

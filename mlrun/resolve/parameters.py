@@ -215,8 +215,8 @@ def _check(parameter: Parameter, value: str, origin: Origin, *, strict: bool) ->
     _check_choices(parameter, value, shown)
     _check_bounds(parameter, value, shown)
     wanted = _mismatch(parameter.kind, value)
-    if wanted is None:
-        return []
+    if wanted is None or (origin == "default" and value == "None" and not strict):
+        return []  # Python's word for no value, which the program is to understand
     message = f"`{parameter.name}` is declared as {parameter.kind}, but its value is not {wanted}: `{shown}`"
     if strict:
         raise ParameterError(message, code="type-mismatch", place=parameter.place)
