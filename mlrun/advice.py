@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mlrun.model import Finding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Sequence
 
 _LAST_WORDS = re.compile(r"^(?:\w+\.)*(?P<kind>\w*(?:Error|Exception)): (?P<said>.*)$")
 _MISSING = re.compile(r"No module named '?(?P<module>[\w.]+)'?")
@@ -151,12 +151,14 @@ def advise(
     committed_at: str | None,
     target: str,
     there: Callable[[str], bool] | None = None,
+    find: Callable[[str], Sequence[str]] | None = None,
 ) -> Finding | None:
     """What it lacked and what to try next, from the end of a failed program's output; None where it says
     nothing of that.
 
     `packages` are the distributions that it could import, `as_of` the day they are of (None: now),
-    `committed_at` the date of the code, UTC text. `there` says whether a path is in the project's folder.
+    `committed_at` the date of the code, UTC text. `there` says whether a path is in the project's folder,
+    `find` in which of its folders a module lies.
     """
     words = _last_words(tail)
     if words is None:
@@ -167,6 +169,9 @@ def advise(
         return _WANTS_OTHER_JAVA
     if missing := _MISSING.search(said):
         top = missing["module"].partition(".")[0]
+        folders = find(top) if find is not None and top == missing["module"] else ()
+        if folders:
+            return _own_module(top, folders, tail)
         if not _holds(packages, top):
             return Finding(
                 level="warning",
@@ -184,6 +189,23 @@ def advise(
             if match := pattern.search(said):
                 return _too_new(meaning.format(**match.groupdict()), as_of, committed_at, target)
     return _before_that(tail, there)
+
+
+def _own_module(name: str, folders: Sequence[str], tail: str) -> Finding:
+    """Of several folders, that with most of its path in common with the file that imports it."""
+    importing = (re.findall(r'File "([^"]+)"', tail) or [""])[-1]
+
+    def common(folder: str) -> int:
+        parts = folder.split("/")
+        return max((n for n in range(len(parts) + 1) if "/".join(parts[:n]) in importing), default=0)
+
+    folder = max(folders, key=common)
+    return Finding(
+        level="warning",
+        code="module-not-on-path",
+        message=f"`{name}` is the project's own, in `{folder}`, where Python does not look for it",
+        hint=f"`PYTHONPATH={folder} mlrun run …`: the program starts in the project's folder",
+    )
 
 
 def _before_that(tail: str, there: Callable[[str], bool] | None) -> Finding | None:

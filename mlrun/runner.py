@@ -685,8 +685,18 @@ def _advice(
         committed_at=committed_at,
         target=record.target,
         there=lambda path: (snapshot.directory / path).exists(),
+        find=lambda module: _folders_of(module, snapshot.directory),
     )
     return () if found is None else (found,)
+
+
+def _folders_of(module: str, directory: Path) -> tuple[str, ...]:
+    """In which folders of the project a module of its own lies."""
+    found = [
+        *directory.rglob(f"{module}.py"),
+        *(it.parent for it in directory.rglob(f"{module}/__init__.py")),
+    ]
+    return tuple(sorted({str(path.parent.relative_to(directory)) for path in found}))
 
 
 def _visit(

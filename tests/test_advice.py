@@ -213,3 +213,19 @@ def test_what_a_program_lacked_before_it_fell_over_its_absence_is_told() -> None
     assert found is not None
     assert found[0] == "missing-file"
     assert told(f"it said No such file or directory: 'data/a.csv'\n{last}") is None
+
+
+def test_a_module_of_the_project_s_own_is_no_package_that_is_missing() -> None:
+    found = advise(
+        "  File \"src/app/bin/run.py\", line 1\nModuleNotFoundError: No module named 'features'\n",
+        packages=(),
+        as_of=None,
+        committed_at=None,
+        target=".",
+        find={"features": ("old/lib", "src/app/lib", "tools")}.__getitem__,
+    )
+    assert found is not None
+    assert (found.code, found.message) == (
+        "module-not-on-path",
+        "`features` is the project's own, in `src/app/lib`, where Python does not look for it",
+    )
