@@ -160,7 +160,7 @@ def advise(
     `committed_at` the date of the code, UTC text. `there` says whether a path is in the project's folder,
     `find` in which of its folders a module lies.
     """
-    words = _last_words(tail)
+    words = _last_words(tail) or _not_to_be_run(tail)
     if words is None:
         lines = [line.strip() for line in tail.splitlines()[-_NEAR_THE_END:] if line.strip()]
         return _lacking(lines[-1] if lines else "", there)
@@ -189,6 +189,14 @@ def advise(
             if match := pattern.search(said):
                 return _too_new(meaning.format(**match.groupdict()), as_of, committed_at, target)
     return _before_that(tail, there)
+
+
+def _not_to_be_run(tail: str) -> tuple[str, str] | None:
+    """Of `python -m MODULE`, where there is none: Python says so in words of its own."""
+    match = re.search(
+        r"python[\d.]*: (?:Error while finding [^(\n]*\(\w+: )?(No module named .*?)\)?$", tail.strip()
+    )
+    return ("ModuleNotFoundError", match[1]) if match else None
 
 
 def _own_module(name: str, folders: Sequence[str], tail: str) -> Finding:

@@ -679,7 +679,7 @@ def _advice(
         return ()
     packages = {package.name for package in environment.packages}
     found = advise(
-        tail.decode("utf-8", "replace"),
+        tail.decode("utf-8", "replace").replace(f"{snapshot.directory}/", ""),
         packages=packages,
         as_of=environment.as_of,
         committed_at=committed_at,

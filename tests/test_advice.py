@@ -122,6 +122,15 @@ MAX_RETRIES = "HTTPSConnectionPool(host='data.example', port=443): Max retries e
             "needs-login",
             "credentials",
         ),
+        ("/env/bin/python: No module named pytest", "missing-package", "`pytest`"),
+        (
+            (
+                "/env/bin/python3.12: Error while finding module specification for 'steps.load'"
+                " (ModuleNotFoundError: No module named 'steps')"
+            ),
+            "missing-package",
+            "`steps`",
+        ),
         ("EOFError: EOF when reading a line", "wants-input", "| mlrun run"),
         ("bash: line 1: Rscript: command not found", "missing-program", "`Rscript`"),
         ("/bin/sh: 1: dot: not found", "missing-program", "`dot`"),
