@@ -1,8 +1,8 @@
 """What a pipeline costs in which nothing has changed: `python -m benchmarks.pipelines [--write] [--steps N]`.
 
 Fifty steps, each of which reads what the one before wrote, all from the cache: against one warm no-op
-`mlrun run`, and against `dvc repro` on the same fifty steps, in turns. DVC is installed into an environment of
-its own. --write puts the table into benchmarks/README.md.
+`mlrun run`, and against `dvc repro` on the same fifty steps, in turns. DVC is installed into an environment
+of its own. --write puts the table into benchmarks/README.md.
 """
 
 from __future__ import annotations
