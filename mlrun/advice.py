@@ -70,6 +70,7 @@ _LACKING = (
             r"|Could not resolve host: (?P<what2>[\w.-]+)"
             r"|Cannot connect to host (?P<what3>[\w.-]+):\d+"
             r"|Could not connect to the endpoint URL: \"https?://(?P<what4>[^/\"]+)"
+            r"|lookup (?P<what5>[\w.-]+) on \S+: no such host"
         ),
         "unreachable-host",
         "the program could not reach `{what}`",

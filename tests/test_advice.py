@@ -122,6 +122,14 @@ MAX_RETRIES = "HTTPSConnectionPool(host='data.example', port=443): Max retries e
             "needs-login",
             "credentials",
         ),
+        (
+            (
+                'docker.errors.APIError: 500 Server Error ("Get "https://hub.example/v2/": dial tcp:'
+                ' lookup hub.example on 10.0.0.1:53: no such host")'
+            ),
+            "unreachable-host",
+            "`hub.example`",
+        ),
         ("/env/bin/python: No module named pytest", "missing-package", "`pytest`"),
         (
             (
