@@ -142,7 +142,7 @@ def _data_kind(node: Node, notes: Notes) -> str:
 
 
 def _code(node: Node | None, notes: Notes) -> tuple[str, ...]:
-    """Files, folders and patterns of the project itself: what lies elsewhere is data, or the environment's."""
+    """Files, folders and patterns of the project itself: what lies elsewhere is data or environment."""
     paths = []
     for item in items(node, "code", notes):
         path = text(item, "code", notes)
