@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+import re
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mlrun import sameness
 from mlrun.errors import MlrunError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from mlrun.sameness import Places
     from mlrun.store import Store
 
+_T = TypeVar("_T")
 Level = Literal["identical", "equal", "close", "different", "unknown"]
 _LOG = "output.log"
 _TEMPORARY = ("/tmp/", "/var/tmp/")  # noqa: S108  they are only looked at
@@ -127,8 +129,10 @@ def _status(before: RunRecord, after: RunRecord) -> list[Item]:
 
 
 def _metrics(before: RunRecord, after: RunRecord, tolerance: Tolerance) -> list[Item]:
-    ours = {metric.name: metric for metric in before.metrics}
-    theirs = {metric.name: metric for metric in after.metrics}
+    ours, theirs = paired(
+        {metric.name: metric for metric in before.metrics},
+        {metric.name: metric for metric in after.metrics},
+    )
     return [
         _metric(name, ours.get(name), theirs.get(name), tolerance) for name in dict.fromkeys((*ours, *theirs))
     ]
@@ -151,8 +155,10 @@ def _outputs(before: RunRecord, after: RunRecord, contents: _Contents) -> list[I
 
     Nor is a temporary file, which has another name each time, or is there already.
     """
-    ours = {_place(output.path, before): output for output in before.outputs}
-    theirs = {_place(output.path, after): output for output in after.outputs}
+    ours, theirs = paired(
+        {_place(output.path, before): output for output in before.outputs},
+        {_place(output.path, after): output for output in after.outputs},
+    )
     found = []
     for name in dict.fromkeys((*ours, *theirs)):
         a, b = ours.get(name), theirs.get(name)
@@ -175,6 +181,34 @@ def _outputs(before: RunRecord, after: RunRecord, contents: _Contents) -> list[I
             )
         )
     return found
+
+
+_MOMENT = re.compile(
+    r"tfevents\..*"
+    r"|\d{4}-?\d\d-?\d\d[-_T ]\d\d[-:.]?\d\d[-:.]?\d\d(\.\d+)?"
+    r"|\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d"
+    r"|[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d"
+    r"|(?<!\d)1\d{9}(\.\d+)?(?!\d)"
+)
+"""What a name has of the time: after `tfevents` TensorBoard puts the second, host and process, as torch's
+`SummaryWriter` names its folder (`%b%d_%H-%M-%S`) and `add_hparams` its own (`time.time()`); Hydra makes
+`2024-05-01/12-30-59`; and what people write by hand."""
+
+
+def paired(ours: dict[str, _T], theirs: dict[str, _T]) -> tuple[dict[str, _T], dict[str, _T]]:
+    """Both, where what has no partner of its own name goes by the name without its times, in their order."""
+    names: list[dict[str, str]] = []
+    for mine, others in ((ours, theirs), (theirs, ours)):
+        count: dict[str, int] = {}
+        names.append({})
+        for name in sorted(mine.keys() - others.keys()):
+            bare = _MOMENT.sub("…", name)
+            count[bare] = count.get(bare, 0) + 1
+            if bare != name:
+                names[-1][f"{bare}\0{count[bare]}"] = name
+    shared = names[0].keys() & names[1].keys()
+    back = {names[1][key]: names[0][key] for key in shared}
+    return ours, {back.get(name, name): it for name, it in theirs.items()}
 
 
 def _place(path: str, record: RunRecord) -> str:
@@ -254,6 +288,7 @@ class _Contents:
             )
         except MlrunError:
             return Sameness(grade="different", note="other content; the store has not both to look into")
+        ours, theirs = paired(ours, theirs)
         if ours.keys() != theirs.keys():
             name = min(ours.keys() ^ theirs.keys())
             side = "original" if name in ours else "repetition"

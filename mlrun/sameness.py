@@ -284,6 +284,55 @@ def _drawn(data: bytes) -> list[tuple[bytes, bytes]]:
     return chunks
 
 
+# --- what was logged for TensorBoard ------------------------------------------------------------------
+
+_RECORD = struct.Struct("<QI")  # a payload's length and its checksum; after the payload comes its own
+_WALL_TIME = 0x09  # the tag of field 1 of an Event, a double
+
+
+def _is_events(data: bytes) -> bool:
+    return data[_RECORD.size : _RECORD.size + 1] == b"\x09" and b"brain.Event:" in data[:64]
+
+
+def _events(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """By all that was logged, in its order, but for the times (`core/util/event.proto` of TensorFlow)."""
+    ours, theirs = (_timeless(it) for it in (a, b))
+    if len(ours) != len(theirs):
+        return Sameness(grade="different", note=f"TensorBoard: {len(ours)} and {len(theirs)} events")
+    grades = [_event(one, other, leeway.tolerance) for one, other in zip(ours, theirs, strict=True)]
+    grade = worst(grades)
+    if grade == "identical":
+        return Sameness(grade="equal", note="TensorBoard: only the times of events")
+    return Sameness(grade=grade, note=f"TensorBoard: event {grades.index(grade)} of {len(ours)}")
+
+
+def _event(a: bytes, b: bytes, tolerance: Tolerance) -> Grade:
+    """Two that differ in one 4-byte number, a `simple_value` or all of a `tensor_content`, may be close."""
+    if a == b:
+        return "identical"
+    first = next((at for at, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), 0)
+    for at in range(max(first - 3, 2), first + 1):
+        is_number = a[at - 1 : at] == b"\x15" or a[at - 2 : at] == b"\x22\x04"
+        if is_number and a[at + 4 :] == b[at + 4 :] and len(a) == len(b) >= at + 4:
+            one, other = (struct.unpack_from("<f", it, at)[0] for it in (a, b))
+            return numbers(one, other, tolerance)
+    return "different"
+
+
+def _timeless(data: bytes) -> list[bytes]:
+    """The payloads; a last one that was cut off does not count."""
+    found, position = [], 0
+    while position + _RECORD.size <= len(data):
+        length, _ = _RECORD.unpack_from(data, position)
+        start = position + _RECORD.size
+        position = start + length + 4
+        if position > len(data):
+            break
+        payload = data[start : start + length]
+        found.append(payload[9:] if payload[:1] == bytes((_WALL_TIME,)) else payload)
+    return found
+
+
 # --- numbers ------------------------------------------------------------------------------------------
 
 
@@ -505,6 +554,7 @@ _KINDS: tuple[
     (_is_tar, _tar),
     (_starts(_PNG), _png),
     (_starts(_NPY), _npy),
+    (_is_events, _events),
     (_starts(*(b"\x80" + bytes([protocol]) for protocol in range(2, 6))), _pickle),
     (_starts(b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), _packed("zlib", _unzlib(zlib.MAX_WBITS))),
     (_is_json, _json),

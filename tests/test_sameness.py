@@ -19,6 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlrun.judgement import paired
 from mlrun.model import Tolerance
 from mlrun.sameness import EXACT, numbers, same
 
@@ -91,6 +92,33 @@ def test_archives_with_other_members_or_modes_are_different() -> None:
 def test_pictures_by_what_is_drawn() -> None:
     assert same(png(b"abc", text=b"Date\0one"), png(b"abc", text=b"Date\0two", level=0)).grade == "equal"
     assert same(png(b"abc", text=b"Date\0one"), png(b"abd", text=b"Date\0one")).grade == "different"
+
+
+def events(time: float, *values: float, cut: bytes = b"") -> bytes:
+    """What TensorBoard is logged into; checksums are not what is compared."""
+    payloads = [b"\x1a\x0dbrain.Event:2"]
+    payloads += [b"\x10\x07\x2a\x0d\x0a\x0b\x0a\x04loss\x15" + struct.pack("<f", it) for it in values]
+    whole = [b"\x09" + struct.pack("<d", time + number) + it for number, it in enumerate(payloads)]
+    return b"".join(struct.pack("<QI", len(it), 0) + it + b"\0\0\0\0" for it in whole) + cut
+
+
+def test_what_was_logged_for_tensorboard_but_for_its_times() -> None:
+    assert same(events(1e9, 0.5, 0.25), events(2e9, 0.5, 0.25, cut=b"\x18\0")).grade == "equal"
+    assert same(events(1e9, 0.5, 0.25), events(1e9, 0.5, 0.26)).grade == "different"
+    assert same(events(1e9, 0.5), events(1e9, 0.5, 0.5)).grade == "different"
+    near = events(1e9, 0.5, 0.25), events(2e9, 0.5, 0.2500001)
+    assert same(*near).grade == "different"
+    assert same(*near, tolerance=Tolerance(rtol=1e-5, atol=0)).grade == "close"
+
+
+def test_names_that_hold_the_time_have_partners() -> None:
+    ours = {"a.txt": 1, "runs/Nov21_16-40-00_vm/events.out.tfevents.1763743200.vm.12.0": 2, "only": 3}
+    theirs = {"a.txt": 1, "runs/Nov22_01-02-03_vm/events.out.tfevents.1763773323.vm.999.0": 2, "new": 3}
+    assert paired(ours, theirs)[1].keys() - {"new"} == ours.keys() - {"only"}
+    two = {"out/2026-11-21/16-40-00/m.pt": 1, "out/2026-11-21/16-41-00/m.pt": 2}
+    later = {"out/2026-11-22/09-00-00/m.pt": 1, "out/2026-11-22/09-05-00/m.pt": 2}
+    assert paired(two, later) == (two, two)
+    assert paired({"model-1": 1}, {"model-2": 1})[1] == {"model-2": 1}
 
 
 def test_json_by_value() -> None:
