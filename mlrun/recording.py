@@ -65,12 +65,14 @@ _ENDED_FROM_OUTSIDE = frozenset({"SIGINT", "SIGTERM", "SIGKILL", "SIGHUP", "SIGQ
 class Past:
     """What a repetition takes from the run that it repeats, rather than asking anew.
 
-    `environment` is that of the run, found or built again from its lock; `determinism` what it had set.
+    `environment` is that of the run, found or built again from its lock; `determinism` what it had set;
+    `named` are the inputs that it had by the name of a run: that run's id, and where it lay.
     """
 
     run_id: str
     environment: Environment
     determinism: Determinism | None = None
+    named: tuple[tuple[str, str], ...] = ()
 
 
 @value

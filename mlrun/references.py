@@ -2,12 +2,14 @@
 
 Between the colons stands a run as everywhere (an id or its start, a name, `latest`, `latest~2`); in brackets
 what it has to be: `entry`, `project`, `status`, `tag` (a tag's name, or its value), each `=` something.
-`latest` is the newest that ended well, meets that, and made the output. What is named lies in the cache,
+`latest` is the newest that ended well, meets that, made the output, and is no repetition of another. Of a
+pipeline that is named, the steps count. What is named lies in the cache,
 read-only, under its run and its digest.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING
@@ -57,21 +59,24 @@ def is_reference(text: str) -> bool:
     return text.startswith("run:")
 
 
-def fetched(text: str, store: Store, cache: Cache) -> Path:
+def fetched(text: str, store: Store, cache: Cache, *, then: tuple[tuple[str, str], ...] = ()) -> Path:
     """The output that a reference names, where it can be read.
+
+    `then` are the ids of runs and the paths that a reference led to when it was followed before: of these the
+    one that fits is meant, whatever `latest` is by now.
 
     Raises ParameterError (`bad-reference`, `no-such-output`, `output-gone`) and StoreError (`no-such-run`).
     """
     wanted = _understood(text)
-    record, output = _found(wanted, store)
+    record, output = _as_then(wanted, then, store) or _found(wanted, store)
     if not store.objects.has(output.digest):
         raise ParameterError(
             f"`{wanted.path}` of run {record.name} is not in the store any more",
             hint=f"run it again: `mlrun reproduce {record.id[:8]}`",
             code="output-gone",
         )
-    name = os.path.basename(wanted.path.rstrip("/")) or "output"
-    folder = cache.inputs / record.id / hex_of(output.digest)[:16]
+    name = _name(wanted)
+    folder = cache.inputs / record.id / _short(output)
 
     def build(scratch: Path) -> None:
         scratch.mkdir(parents=True)
@@ -93,6 +98,15 @@ def run_of(path: str, cache: Cache) -> str | None:
     """The id of the run whose output lies at a path of ours; None for any other path."""
     place = f"{cache.inputs}{os.sep}"
     return path[len(place) :].partition(os.sep)[0] if path.startswith(place) else None
+
+
+def with_steps(record: RunRecord, store: Store) -> tuple[RunRecord, ...]:
+    """A run and, of a pipeline, the runs of its steps that are still there, the last step first."""
+    found = [record]
+    for step in reversed(record.steps):
+        with contextlib.suppress(StoreError):
+            found.append(store.load(step.run))
+    return tuple(found)
 
 
 def _place(output: _Output, destination: Path, store: Store) -> None:
@@ -130,15 +144,38 @@ def _understood(text: str) -> _Wanted:
     )
 
 
+def _as_then(
+    wanted: _Wanted, then: tuple[tuple[str, str], ...], store: Store
+) -> tuple[RunRecord, _Output] | None:
+    for run_id, path in then:
+        with contextlib.suppress(StoreError):
+            record = store.load(run_id)
+            output = _output(record, wanted.path, store)
+            if output is not None and path.endswith(f"/{run_id}/{_short(output)}/{_name(wanted)}"):
+                return record, output
+    return None
+
+
+def _short(output: _Output) -> str:
+    return hex_of(output.digest)[:16]
+
+
+def _name(wanted: _Wanted) -> str:
+    return os.path.basename(wanted.path.rstrip("/")) or "output"
+
+
 def _found(wanted: _Wanted, store: Store) -> tuple[RunRecord, _Output]:
     latest = _LATEST.fullmatch(wanted.run)
     if latest is None:
         record = store.load(store.find(wanted.run))
-        output = _output(record, wanted.path, store)
+        made = [(each, _output(each, wanted.path, store)) for each in with_steps(record, store)]
+        record, output = next(((each, found) for each, found in made if found is not None), (record, None))
         if output is None:
-            made = ", ".join(f"`{it.path}`" for it in record.outputs[:8]) or "nothing"
+            names = ", ".join(f"`{it.path}`" for each, _ in made for it in each.outputs[:8]) or "nothing"
             raise ParameterError(
-                f"run {record.name} made no `{wanted.path}`", hint=f"it made {made}", code="no-such-output"
+                f"run {record.name} made no `{wanted.path}`, as `{wanted.text}` asks",
+                hint=f"it made {names}",
+                code="no-such-output",
             )
         if not all(_meets(record, *want) for want in wanted.wants):
             raise ParameterError(f"run {record.name} is not as `{wanted.text}` says", code="no-such-output")
@@ -170,6 +207,8 @@ def _newest(wanted: _Wanted, store: Store) -> Iterator[RunRecord]:
         try:
             record = store.load(row.id)
         except StoreError:
+            continue
+        if "reproduces" in dict(record.parents):  # it was made to be compared, and has its original's tags
             continue
         if all(_meets(record, *want) for want in wanted.wants):
             yield record

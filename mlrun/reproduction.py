@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mlrun import data, difference, files, host, judgement, runner, scene, source
-from mlrun.errors import MlrunError, ParameterError, UsageError
+from mlrun.errors import MlrunError, ParameterError, StoreError, UsageError
 from mlrun.model import Caller, Finding, RunRequest, Tolerance
 from mlrun.recording import Past
 from mlrun.store import Store, codec
@@ -165,7 +165,12 @@ def _reproduce(original: RunRecord, wanted: Wanted, stage: Stage, store: Store) 
 def _run(ready: _Ready, original: RunRecord, wanted: Wanted, stage: Stage) -> RunRecord:
     assert ready.environment is not None
     assert ready.snapshot is not None
-    past = Past(run_id=original.id, environment=ready.environment, determinism=original.determinism)
+    past = Past(
+        run_id=original.id,
+        environment=ready.environment,
+        determinism=original.determinism,
+        named=tuple((it.run, it.path) for it in original.inputs if it.run is not None),
+    )
     declared = {name: text for name, text in original.env_vars if text is not None}
     variables = {**stage.caller.variables, **declared}
     # Paths that were given relative to the project then are looked for in the checkout now.
@@ -516,6 +521,9 @@ class _Placing:
         if _PATTERN.search(artifact.path) and artifact.tree and not artifact.declared:
             self._place_some(artifact, reader)
             return
+        if artifact.run is not None and artifact.parameter is None:
+            self._place_named(artifact)
+            return
         target = self._now(artifact.path)
         if _digest(target, artifact, reader) == artifact.digest:
             return
@@ -548,6 +556,16 @@ class _Placing:
             if entry.digest is not None:
                 path = f"{folder}/{entry.path}" if folder else entry.path
                 self._place(replace(artifact, path=path, digest=entry.digest, tree=False, files=1), reader)
+
+    def _place_named(self, artifact: Artifact) -> None:
+        """The output of another run goes in by its name once more, if that run and its output are kept."""
+        run, name = artifact.run or "", artifact.path.rpartition("/")[2]
+        with contextlib.suppress(StoreError):
+            self.store.load(run)
+            if artifact.digest is not None and self.store.objects.has(artifact.digest):
+                return
+        message = f"its input `{name}`, which run {run[:8]} made, is not in the store any more"
+        self.ready.reasons.append(_reason("data-gone", message))
 
     def _fetched(self, artifact: Artifact, target: Path) -> bool:
         """From the store."""

@@ -477,7 +477,7 @@ def _release(snapshot: Snapshot, prepared: Prepared | None, kept: Collection[str
 
 def _understood(taken: Taken, stage: Stage, *, past: Past | None = None) -> Prepared:
     """The request, resolved; of a repetition, the environment is what it was, whatever the project asks."""
-    files = Files(taken.snapshot.directory, stage, taken.run_id)
+    files = Files(taken.snapshot.directory, stage, taken.run_id, past)
     return Prepared(
         run_id=taken.run_id,
         request=taken.request,
@@ -766,7 +766,8 @@ def _inputs_elsewhere(prepared: Prepared) -> tuple[Path, ...]:
 class Files:
     """What `resolve` may know of the file system."""
 
-    def __init__(self, directory: Path, stage: Stage, run_id: str) -> None:
+    def __init__(self, directory: Path, stage: Stage, run_id: str, past: Past | None = None) -> None:
+        self._named = past.named if past else ()
         self.project_directory = str(directory)
         self.caller_directory = stage.caller.directory
         self._home, self._cache = stage.home, stage.cache
@@ -780,6 +781,7 @@ class Files:
         from mlrun import references
 
         if references.is_reference(url):
-            return str(references.fetched(url, Store(self._home, self._teller), self._cache))
+            store = Store(self._home, self._teller)
+            return str(references.fetched(url, store, self._cache, then=self._named))
         self._teller.say(f"downloading {source.without_credentials(url)}")
         return str(data.download(url, self._downloads))

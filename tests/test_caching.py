@@ -20,6 +20,7 @@ from mlrun.errors import MlrunError
 from mlrun.files import Cache, Home, remove_tree
 from mlrun.model import Caller, Finding, RunRequest
 from mlrun.store import Store
+from mlrun.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -866,6 +867,17 @@ def test_an_output_of_an_earlier_run_goes_in_by_name(trained: Project) -> None:
     }.items():
         trained.run(parameters=(("model", reference),))
         assert trained.read("score.txt") == expected
+
+
+def test_a_repetition_is_not_the_latest(trained: Project) -> None:
+    """It has the tags of its original, and may have been made with another parameter."""
+    trained.run(entry_point="train", tags=(("stage", "prod"),))
+    store = Store(trained.home)
+    repeated = trained.run(entry_point="train", parameters=(("n", "3"),), tags=(("stage", "prod"),))
+    store.save(replace(repeated, parents=(("reproduces", "of another"),)))
+    for reference in ("run:latest:model.txt", "run:latest(entry=train,tag=prod):model.txt"):
+        trained.run(parameters=(("model", reference),))
+        assert trained.read("score.txt") == "1\n"
 
 
 def test_the_same_content_of_another_run_is_the_same_input(trained: Project) -> None:

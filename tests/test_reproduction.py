@@ -331,6 +331,26 @@ def test_a_run_without_a_result(shell: Shell, project: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_named_input_is_that_of_then_whatever_is_the_latest_now(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: named\nenvironment: {requirements: []}\nentry_points:\n"
+        "  train:\n    parameters: {n: {default: '1'}}\n    outputs: [model.txt]\n"
+        "    command: echo {n} > model.txt\n"
+        "  main:\n    inputs: ['run:latest(entry=train):model.txt']\n    outputs: [score.txt]\n"
+        "    command: cat $MLRUN_INPUT_1 > score.txt\n"
+    )
+    (project / ".gitignore").write_text("*.txt\n")
+    first = run(shell, "-e", "train")
+    original = run(shell)
+    run(shell, "-e", "train", "-P", "n=2")
+    assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
+    shutil.rmtree(project.parent / "cache/inputs-v1")  # a cache may go at any time
+    assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
+    assert shell.mlrun("rm", "-y", first["id"]).returncode == 0
+    assert reasons(reproduce(shell, original["id"], code=2)) == ["data-gone"]
+
+
+@pytest.mark.slow
 def test_of_a_pipeline_each_step_is_repeated_from_what_was_made_then(shell: Shell, project: Path) -> None:
     (project / "MLproject").write_text(
         "name: steps\nenvironment: {requirements: []}\nentry_points:\n"
