@@ -65,14 +65,24 @@ class Verification:
 
 
 def verify(run_ids: Iterable[str], store: Store, *, narrator: Narrator) -> tuple[Verification, ...]:
-    """Look after some runs, by their whole ids."""
-    ids = tuple(run_ids)
+    """Look after some runs, by their whole ids; after the steps of a pipeline with it."""
+    ids = tuple(dict.fromkeys(each for run_id in run_ids for each in (run_id, *_steps(run_id, store))))
     objects = _Objects(store)
     found = []
     for number, run_id in enumerate(ids):
         narrator.progress(f"verifying run {number + 1} of {len(ids)}", number / len(ids))
         found.append(_verified(run_id, store, objects))
     return tuple(found)
+
+
+def _steps(run_id: str, store: Store) -> tuple[str, ...]:
+    """The runs of a pipeline's steps that are there, not having been removed by hand."""
+    try:
+        steps = store.load(run_id).steps
+    except StoreError:
+        return ()
+    there = set(store.ids()) if steps else set()
+    return tuple(step.run for step in steps if step.run in there)
 
 
 def _verified(run_id: str, store: Store, objects: _Objects) -> Verification:

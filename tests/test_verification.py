@@ -106,6 +106,22 @@ def test_all_runs_and_only_the_damaged_are_shown(shell: Shell) -> None:
 
 
 @pytest.mark.slow
+def test_the_steps_of_a_pipeline_are_looked_after_with_it(shell: Shell) -> None:
+    (shell.cwd / "MLproject").write_text(
+        "name: both\nentry_points:\n  prepare: {outputs: [a.txt], command: echo a > a.txt}\n"
+        "  main: {inputs: [a.txt], outputs: [b.txt], command: cat a.txt a.txt > b.txt}\n"
+    )
+    shell.record(".", "--env-manager", "system", "--name", "both")
+    made = json.loads(shell.mlrun("show", "both/prepare", "--json").stdout)["outputs"][0]
+    assert [run["name"] for run in verify(shell, "both", code=0)["runs"]] == [
+        "both",
+        "both/prepare",
+        "both/main",
+    ]
+    object_of(shell, made["digest"]).unlink()
+    assert ("output `a.txt`", "missing") in troubles(verify(shell, "both", code=1))
+
+
 def test_a_record_that_is_lost_keeps_a_digest_that_fits(shell: Shell) -> None:
     """Whoever writes a record, not the runner alone, seals it."""
     (shell.cwd / "MLproject").write_text("name: long\nentry_points: {main: {command: sleep 60}}\n")

@@ -26,7 +26,7 @@ def verify_command(
     """Are records, and what they name in the store, still what was recorded?
 
     All of it is read and hashed again. A record bears a digest of itself, by which an edit is noticed.
-    Without a run, the latest is looked after.
+    Without a run, the latest is looked after; of a pipeline, its steps too.
 
     Exit code: 0 intact, 1 damaged (then it is said what is lost), 2 cannot tell in full (a record of before
     there were digests, an output that was never kept).
