@@ -136,10 +136,10 @@ def test_defaults_are_tried(tmp_path: Path) -> None:
         "7 error not-a-uri: `b` must be a URI with a scheme, not `nowhere`",
     ]
     write(
-        tmp_path, "  main:\n    command: 'run {a}'\n    parameters:\n      a: {type: float, default: None}\n"
+        tmp_path, "  main:\n    command: 'run {a}'\n    parameters:\n      a: {type: float, default: much}\n"
     )
     assert found(tmp_path) == [
-        "6 warning type-mismatch: `a` is declared as float, but its value is not a number: `None`"
+        "6 warning type-mismatch: `a` is declared as float, but its value is not a number: `much`"
     ]
 
 
