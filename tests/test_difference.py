@@ -221,6 +221,24 @@ def test_two_states_without_a_commit_are_compared_too(shell: Shell, project: Pat
 
 
 @pytest.mark.slow
+def test_pipelines_are_compared_by_what_their_steps_were_given_and_made(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: both\nentry_points:\n"
+        "  train:\n    parameters: {alpha: {default: '1'}}\n    outputs: [a.out]\n"
+        "    command: echo {alpha} > a.out\n"
+        "  main: {inputs: [a.out], outputs: [b.out], command: cp a.out b.out}\n"
+    )
+    (project / ".gitignore").write_text("*.out\n")
+    run(shell)
+    run(shell)
+    assert diff(shell, "latest~1", code=0)["verdict"] == "same"  # the second came from the cache
+    run(shell, "-P", "train.alpha=2")
+    found = diff(shell, "latest~1")
+    assert found["summary"] == ("different: 2 outputs; most likely because of: parameter train.alpha 1 → 2")
+    assert found["unknown"] == []
+
+
+@pytest.mark.slow
 def test_a_repository_that_has_gone_is_said(shell: Shell, project: Path) -> None:
     run(shell)
     commit_line(project)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from mlrun.contents import Contents
 from mlrun.difference import call, causes, code, data, results, surroundings
 from mlrun.difference.values import ASIDE, CAUSES, RESULTS, Cause, Difference, Item, Section
+from mlrun.difference.whole import whole
 from mlrun.errors import MlrunError, SourceError
 from mlrun.files import remove_tree
 from mlrun.value import draft
@@ -27,20 +28,25 @@ if TYPE_CHECKING:
     from mlrun.source.between import Trees
     from mlrun.store import Store
 
-__all__ = ["ASIDE", "CAUSES", "RESULTS", "Cause", "Difference", "Item", "Section", "difference"]
+__all__ = ["ASIDE", "CAUSES", "RESULTS", "Cause", "Difference", "Item", "Section", "difference", "whole"]
 
 
 def difference(
     before: RunRecord, after: RunRecord, *, store: Store, cache: Cache, caller: Caller, patch: bool = False
 ) -> Difference:
-    """Compare two runs; with `patch`, the text of what differs in the code too.
+    """Compare two runs, pipelines as wholes; with `patch`, the text of what differs in the code too.
 
     Whatever cannot be read any more is told as such. Raises StoreError where the cache cannot be written.
     """
     scratch = cache.temporary / f"difference.{os.getpid()}.{time.monotonic_ns()}"
     try:
         return _Comparison(
-            before=before, after=after, store=store, cache=cache, caller=caller, scratch=scratch
+            before=whole(before, store),
+            after=whole(after, store),
+            store=store,
+            cache=cache,
+            caller=caller,
+            scratch=scratch,
         ).run(patch=patch)
     finally:
         if scratch.exists():

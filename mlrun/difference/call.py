@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlrun.difference.items import change_of, lacking, pair, text_item
 from mlrun.difference.values import Item
+from mlrun.difference.whole import by_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,14 +80,28 @@ def command(before: RunRecord, after: RunRecord) -> Section:
     ours, theirs = before.command, after.command
     if ours is None or theirs is None:
         return pair("command", items, missing=lacking("the command", ours, theirs))
-    a, b = (_without_place(text, record) for text, record in ((ours.text, before), (theirs.text, after)))
-    if a != b:
-        explained = _is_explained(a, b, before, after)
-        items.append(
-            text_item("command", ours.text, theirs.text, because="parameters" if explained else None)
-        )
+    if before.steps and after.steps:
+        one, other = by_step(ours), by_step(theirs)
+        items += [
+            _text(f"command of {step}", one.get(step), other.get(step), before, after)
+            for step in dict.fromkeys((*one, *other))
+        ]
+        return pair("command", items)
+    items.append(_text("command", ours.text, theirs.text, before, after))
     items.append(text_item("folder", ours.cwd, theirs.cwd))
     return pair("command", items)
+
+
+def _text(
+    name: str, ours: str | None, theirs: str | None, before: RunRecord, after: RunRecord
+) -> Item | None:
+    if ours is None or theirs is None:
+        return text_item(name, ours, theirs)
+    a, b = (_without_place(text, record) for text, record in ((ours, before), (theirs, after)))
+    if a == b:
+        return None
+    because = "parameters" if _is_explained(a, b, before, after) else None
+    return text_item(name, ours, theirs, because=because)
 
 
 def _without_place(text: str, record: RunRecord) -> str:

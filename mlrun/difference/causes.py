@@ -85,8 +85,8 @@ def words(kind: str, item: Item) -> str:
     if kind in ("data", "code", "project"):
         note = f" ({item.note})" if item.note and item.change == "changed" else ""
         return f"{item.name}{note}" if item.change == "changed" else f"{item.name} ({item.change})"
-    if kind == "command" and item.name == "command":
-        return "the command"
+    if kind == "command" and item.name.startswith("command") and item.change == "changed":
+        return f"the {item.name}"
     if kind == "image":
         return f"image {item.name} ({item.note or 'other content'})"
     name = item.name if kind != "host" else f"the machine's {item.name}"
