@@ -19,6 +19,7 @@ from mlrun.model import Artifact, Digest, RunRecord
 from mlrun.store import Store
 from mlrun.store import lineage as walks
 from mlrun.store.index import fill
+from mlrun.value import replace
 from mlrun.views import lineage as view
 from tests.test_run import Shell
 from tests.test_store import add, record
@@ -254,6 +255,17 @@ def test_hostile_names_stay_text(store: Store) -> None:
         assert line.count('"') == 2 or "-->" in line
         assert "`" not in line
         assert "</" not in line
+
+
+def test_drawings_hold_what_was_noticed_too(store: Store) -> None:
+    noticed = item("a", path="raw.csv"), item("b", path="model.pkl")
+    inputs, outputs = ((replace(each, declared=False),) for each in noticed)
+    add(store, record(1, inputs=inputs, outputs=outputs))
+    found = both(store, "run-1")
+    for text, arrow in ((view.dot(found), "->"), (view.mermaid(found), "-->")):
+        assert "raw.csv" in text
+        assert "model.pkl" in text
+        assert sum(f" {arrow} " in line for line in text.splitlines()) == 2
 
 
 def test_a_commit_leads_to_its_runs(store: Store) -> None:

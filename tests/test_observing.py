@@ -89,6 +89,20 @@ def test_inputs_and_outputs_are_in_the_record_without_a_declaration(project: Pro
     assert [line.split()[-1] for line in shown.splitlines() if ".csv  " in line] == ["observed"] * 3
 
 
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no compiler")
+def test_that_a_static_program_was_not_seen_into_is_said(project: Project, tmp_path: Path) -> None:
+    source = tmp_path / "nothing.c"
+    source.write_text("int main(void) { return 0; }\n")
+    program = tmp_path / "nothing"
+    subprocess.run(["cc", "-static", "-o", program, source], check=True)
+    project.write(f"{program}; echo > out.txt")
+    record = project.record()
+    assert record["warnings"] == [
+        f"what `{program}` reads is not seen: linked statically, or run as another user"
+    ]
+    assert project.record("--no-observe")["warnings"] == []
+
+
 def test_what_is_declared_is_not_listed_again(project: Project, tmp_path: Path) -> None:
     (project.folder / "data").mkdir()
     (project.folder / "data" / "a.csv").write_text("a\n")

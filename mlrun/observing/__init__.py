@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from mlrun.files import Cache, Home
-    from mlrun.model import Caller, Environment, Job, Narrator, RunRecord
+    from mlrun.model import Caller, Environment, Finding, Job, Narrator, RunRecord
     from mlrun.recording import Prepared
     from mlrun.store import Store
 
@@ -243,6 +243,7 @@ def with_observed(
         if partly:
             note = "not all files that the program opened are known: there was no room to note them"
             findings.append(warning("observed-in-part", note))
+        findings += _of_blind(seen.blind if how == SHIM else ())
     except (OSError, MlrunError) as error:
         note = f"what the program read and wrote is not known: {error}"
         return Observed(replace(record, observed=OFF), (*findings, warning("not-observed", note)))
@@ -252,6 +253,17 @@ def with_observed(
     found = after.described(replace(record, observed=how), seen, prepared, store, reader, caller=caller)
     whole = how == SHIM and watch.looks and not partly and not seen.blind
     return replace(found, findings=(*findings, *found.findings), seen=seen if whole else None)
+
+
+def _of_blind(programs: tuple[str, ...]) -> list[Finding]:
+    """A warning of programs that the shim could not see into, but for those that administer the machine."""
+    names = [path for path in programs if not path.startswith(("/sbin/", "/usr/sbin/"))]
+    if not names:
+        return []
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    why = "linked statically, or run as another user"
+    note = f"what `{names[0]}`{more} reads is not seen: {why}"
+    return [warning("program-not-seen", note, "`--observe strace` sees static programs too")]
 
 
 def _how(watch: Watch) -> str:

@@ -301,7 +301,7 @@ Edges = dict[tuple[str, str, str], None]
 
 
 def _graph(found: Lineage) -> tuple[Names, Edges]:
-    """Runs and contents by key, and arrows in the direction of time; contents that tie runs, and the root."""
+    """Runs and contents by key, and arrows in the direction of time."""
     names: Names = {}
     edges: Edges = {}
     for walk in (found.up, found.down):
@@ -320,11 +320,11 @@ def _add_walk(walk: Walk, names: Names, edges: Edges) -> None:
     for node in walk.runs:
         project = f"{node.project}/{node.entry_point}"
         names[_key(node.id)] = (True, (f"{node.name} {node.id[:8]}", project, node.status))
-    for flow in walk.flows:
-        if not flow.output and flow.declared:
-            key = _key(flow.digest)
+    for flows in _by_run(walk.flows).values():
+        for flow in _drawn_flows(flows):
+            run, key = _key(flow.run), _key(flow.digest)
             names.setdefault(key, (False, (flow.path, words.short(flow.digest))))
-            edges[key, _key(flow.run), ""] = None
+            edges[(run, key, "") if flow.output else (key, run, "")] = None
     for link in walk.links:
         if link.digest is None:
             edges[_key(link.earlier), _key(link.later), link.kind] = None
@@ -333,6 +333,13 @@ def _add_walk(walk: Walk, names: Names, edges: Edges) -> None:
         names.setdefault(key, (False, (link.path, words.short(link.digest))))
         edges[_key(link.earlier), key, ""] = None
         edges[key, _key(link.later), ""] = None
+
+
+def _drawn_flows(flows: list[Flow]) -> Iterator[Flow]:
+    """Of what a run read and wrote, as much as can be looked at: declared ones first."""
+    for output in (False, True):
+        those = sorted((flow for flow in flows if flow.output == output), key=lambda flow: not flow.declared)
+        yield from those[:_FLOWS_SHOWN]
 
 
 def _key(text: str) -> str:
