@@ -15,7 +15,6 @@ import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from mlrun import data, source
 from mlrun.errors import StoreError
@@ -262,7 +261,7 @@ def _joined(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) ->
     declared = {parameter.name for parameter in record.parameters}
     parameters = tuple(
         BoundParameter(name=name, value=text, text=text, kind="string", origin="logged")
-        for name, text in run.params
+        for name, text in _without_credentials(run.params)
         if name not in declared
     )
     known = {metric.name for metric in record.metrics}
@@ -278,16 +277,16 @@ def _joined(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) ->
 
 def _child(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) -> RunRecord:
     """A further run of the same program, with the same code and environment."""
-    ended = run.ended_at or record.ended_at
+    began, ended = run.started_at or record.started_at, run.ended_at or record.ended_at
     bare = replace(
         record,
         id=run.id,
         name=run.name or record.name,
         entry_point=dict(run.tags).get("mlflow.project.entryPoint", record.entry_point),
         status=run.status if run.status != "running" else record.status,
-        started_at=run.started_at or record.started_at,
+        started_at=began,
         ended_at=ended,
-        duration_s=None,
+        duration_s=_seconds_between(began, ended),
         parameters=(),
         metrics=(),
         tags=(),
@@ -305,10 +304,26 @@ def _tags(run: Run, known: set[str]) -> Iterator[tuple[str, str]]:
     if run.experiment and run.experiment != _DEFAULT_EXPERIMENT and "experiment" not in known:
         yield "experiment", run.experiment
     if run.note and "note" not in known:
-        yield "note", run.note
+        yield "note", source.without_credentials(run.note)
     yield from (
-        (name, text) for name, text in run.tags if not name.startswith("mlflow.") and name not in known
+        (name, text)
+        for name, text in _without_credentials(run.tags)
+        if not name.startswith("mlflow.") and name not in known
     )
+
+
+def _seconds_between(began: str, ended: str | None) -> float | None:
+    from datetime import datetime
+
+    try:
+        seconds = (datetime.fromisoformat(ended or "") - datetime.fromisoformat(began)).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return seconds if seconds >= 0 else None
+
+
+def _without_credentials(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    return ((name, source.without_credentials(text)) for name, text in texts)
 
 
 def _models_of(run: Run, reported: Reported) -> tuple[Model, ...]:
@@ -342,7 +357,8 @@ class _Keeper:
                 )
                 yield described.artifact
             else:
-                yield Artifact(path=each.source or each.name, kind="dataset", digest=None, size=0, files=0)
+                shown = source.without_credentials(_address_of(each) or each.name)
+                yield Artifact(path=shown, kind="dataset", digest=None, size=0, files=0)
 
     def _kept(self, path: Path, shown: str, kind: str) -> Artifact:
         found = data.describe(path, shown=shown, kind=kind, declared=False)
@@ -366,12 +382,27 @@ def _entries(folder: Path) -> Iterable[Path]:
         return ()
 
 
+def _address_of(dataset: Dataset) -> str:
+    """Where a data set says that it comes from (MLflow's kinds of sources call it by these names), or
+    nothing."""
+    try:
+        facts = json.loads(dataset.source)
+    except ValueError:
+        return dataset.source
+    found = (
+        [facts.get(key) for key in ("uri", "url", "path", "table_name")] if isinstance(facts, dict) else []
+    )
+    return next((text for text in found if isinstance(text, str) and text), "")
+
+
 def _path_of(dataset: Dataset) -> Path | None:
     """The local file that a data set was read from, if it says so and it is there."""
+    from urllib.parse import unquote, urlsplit
+
+    uri = _address_of(dataset)
     try:
-        uri = json.loads(dataset.source).get("uri", "")
-    except (ValueError, AttributeError):
+        parts = urlsplit(uri)
+    except ValueError:
         return None
-    parts = urlsplit(str(uri))
-    path = unquote(parts.path) if parts.scheme == "file" else "" if parts.scheme else str(uri)
+    path = unquote(parts.path) if parts.scheme == "file" else "" if parts.scheme else uri
     return Path(path) if path and os.path.isabs(path) and os.path.exists(path) else None

@@ -32,6 +32,20 @@ with mlflow.start_run():
         mlflow.log_text("inner", "c.txt")
 """
 
+WITH_SECRETS = """
+import json, mlflow, os
+from mlflow.entities import Dataset, DatasetInput
+
+with mlflow.start_run() as run:
+    mlflow.log_param("source", "https://ada:hunter2@host/wine.csv")
+    mlflow.set_tag("store", "s3://key:hunter2@bucket/a")
+    facts = json.dumps({"url": "https://ada:hunter2@host/wine.csv"})
+    dataset = Dataset(name="wine", digest="ab", source_type="http", source=facts)
+    other = Dataset(name="made", digest="cd", source_type="code", source='{"tags": {"a": "b"}}')
+    inputs = [DatasetInput(dataset=dataset), DatasetInput(dataset=other)]
+    mlflow.MlflowClient().log_inputs(run.info.run_id, inputs)
+"""
+
 
 @pytest.fixture
 def shell(tmp_path: Path) -> Shell:
@@ -51,7 +65,10 @@ def shell(tmp_path: Path) -> Shell:
 def test_what_is_logged_is_recorded(shell: Shell) -> None:
     record = shell.record(".")
     parameters = {name: (each["value"], each["from"]) for name, each in record["parameters"].items()}
-    assert parameters == {"alpha": ("0.5", "default"), "depth": ("4", "logged")}
+    assert parameters == {
+        "alpha": ("0.5", "default"),
+        "depth": ("4", "logged"),
+    }
     assert record["tags"] == {"experiment": "wine", "team": "red"}
     (loss,) = [metric for name, metric in record["metrics"].items() if name == "loss"]
     assert (loss["last"], loss["min"], loss["count"]) == (pytest.approx(1 / 3), pytest.approx(1 / 3), 3)
@@ -64,9 +81,19 @@ def test_what_is_logged_is_recorded(shell: Shell) -> None:
     assert [point["step"] for point in series] == [0, 1, 2]
     inner = shell.show("inner")
     assert (inner["parents"], inner["status"]) == ({"nested": record["id"]}, "finished")
+    assert 0 <= inner["duration_s"] <= record["duration_s"] + 1
     assert [output["path"] for output in inner["outputs"]] == ["c.txt"]
     assert shell.mlrun("get", "inner", "c.txt", "-o", "got").returncode == 0
     assert sorted(path.name for path in shell.cwd.iterdir()) == ["MLproject", "got", "train.py"]
+
+
+@pytest.mark.slow
+def test_passwords_in_addresses_are_not_recorded_and_data_sets_have_names(shell: Shell) -> None:
+    (shell.cwd / "train.py").write_text(WITH_SECRETS)
+    record = shell.record(".")
+    assert record["parameters"]["source"]["value"] == "https://host/wine.csv"
+    assert record["tags"] == {"store": "s3://key@bucket/a"}
+    assert [each["path"] for each in record["inputs"]] == ["https://host/wine.csv", "made"]
 
 
 @pytest.mark.slow
