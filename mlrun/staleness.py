@@ -11,11 +11,12 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from mlrun import data, difference, env, recording, references, resolve, scene, source
+from mlrun import data, difference, env, pipelines, recording, references, resolve, scene, source
 from mlrun.difference import Item
 from mlrun.difference.causes import words
 from mlrun.errors import MlrunError
 from mlrun.model import RunRequest
+from mlrun.pipelines import graph
 from mlrun.recording import Prepared
 from mlrun.store import Query
 from mlrun.store.names import new_id
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from mlrun.difference import Difference
     from mlrun.env import Plan
     from mlrun.model import Artifact, EnvironmentFacts, RunRecord, Snapshot
+    from mlrun.pipelines.values import Link
     from mlrun.scene import Desk, Scene, Wanted
 
 State = Literal["current", "stale", "unknown"]
@@ -76,18 +78,60 @@ def status(
     entry_point: str | None,
     parameters: tuple[tuple[str, str], ...] = (),
 ) -> tuple[Status, ...]:
-    """Look at an entry point, or at all of a project's (None). Raises MlrunError."""
+    """Look at an entry point and those that it needs, or at all of a project's (None). Raises MlrunError."""
     desk.home.prepare()
     run_id = new_id()
     found = scene.understand(wanted, desk, run_id=run_id)
     try:
-        names = [each.name for each in found.project.entry_points] if entry_point is None else [entry_point]
-        return tuple(
-            _Looking(found=found, wanted=wanted, desk=desk, run_id=run_id).at(name, parameters)
-            for name in names
-        )
+        looking = _Looking(found=found, wanted=wanted, desk=desk, run_id=run_id)
+        return tuple(looking.at(part) for part in _parts(found, desk, entry_point, parameters))
     finally:
         source.release(found.snapshot, cache=desk.cache)
+
+
+@value
+class _Part:
+    """An entry point with what was given for it; `made` are the paths that it has from those it needs."""
+
+    name: str
+    parameters: tuple[tuple[str, str], ...]
+    made: frozenset[str] = frozenset()
+
+
+def _parts(
+    found: Scene, desk: Desk, entry_point: str | None, parameters: tuple[tuple[str, str], ...]
+) -> tuple[_Part, ...]:
+    """What is to be looked at, each after those that it needs; where that is not clear, what was named."""
+    names = [each.name for each in found.project.entry_points]
+    if entry_point is not None and not pipelines.may_be_one(found.project, entry_point):
+        return (_Part(name=entry_point, parameters=parameters),)
+    request = RunRequest(target=".", entry_point=entry_point or "main", parameters=parameters)
+    try:
+        every = graph.everything(found.project, request, files=_Here(found.snapshot, desk))
+    except MlrunError:
+        return tuple(_Part(name=name, parameters=parameters) for name in names if entry_point in (None, name))
+    links = {name: its for name, its, _ in every}
+    needed = set(names) if entry_point is None else _needed(entry_point, links)
+    return tuple(
+        _Part(
+            name=name,
+            parameters=parameters if isinstance(step, MlrunError) else step.request.parameters,
+            made=frozenset(os.path.normpath(link.path) for link in its if link.path),
+        )
+        for name, its, step in every
+        if name in needed
+    )
+
+
+def _needed(name: str, links: dict[str, tuple[Link, ...]]) -> set[str]:
+    """An entry point and all that it needs, near and far."""
+    found, ahead = set[str](), [name]
+    while ahead:
+        at = ahead.pop()
+        if at not in found:
+            found.add(at)
+            ahead += [link.maker for link in links.get(at, ())]
+    return found
 
 
 @value
@@ -99,15 +143,17 @@ class _Looking:
     desk: Desk
     run_id: str
 
-    def at(self, name: str, parameters: tuple[tuple[str, str], ...]) -> Status:
+    def at(self, part: _Part) -> Status:
         """One entry point."""
+        name = part.name
         last = self._last_good(name)
         if last is None:
             return Status(entry_point=name, unknown=("it has never run to a good end here",))
         known = Status(entry_point=name, run=last.id, name=last.name, started_at=last.started_at)
-        request = self._request(last, parameters)
+        request = self._request(last, part.parameters)
+        files = _Here(self.found.snapshot, self.desk, made=part.made)
         try:
-            spec = resolve.resolve(self.found.project, request, files=_Here(self.found.snapshot, self.desk))
+            spec = resolve.resolve(self.found.project, request, files=files)
         except MlrunError as error:
             cause = Cause(kind="command", name=name, text=f"it cannot run as it did: {error.message}")
             return replace(known, causes=(cause,))
@@ -121,7 +167,7 @@ class _Looking:
             asked=asked,
         )
         entered = self._environment(asked, last)
-        now, missing = self._as_if_run(prepared, last, entered.facts)
+        now, missing = self._as_if_run(prepared, last, entered.facts, part.made)
         compared = difference.difference(
             last, now, store=self.desk.store, cache=self.desk.cache, caller=self.desk.caller
         )
@@ -185,7 +231,11 @@ class _Looking:
         )
 
     def _as_if_run(
-        self, prepared: Prepared, last: RunRecord, environment: EnvironmentFacts | None
+        self,
+        prepared: Prepared,
+        last: RunRecord,
+        environment: EnvironmentFacts | None,
+        made: frozenset[str],
     ) -> tuple[RunRecord, tuple[Cause, ...]]:
         """The record that a run would have now, as far as it goes in; the rest is the last one's."""
         now = recording.open_record(prepared, name="now", caller=self.desk.caller, store=self.desk.store)
@@ -196,7 +246,7 @@ class _Looking:
         reader = data.Reader(self.desk.cache, self.desk.teller)
         missing: tuple[Cause, ...] = ()
         try:
-            inputs = recording.inputs(prepared, reader)[0]
+            inputs = _inputs(prepared, last, made, reader)
         except MlrunError as error:
             inputs = last.inputs
             missing = (Cause(kind="data", name="inputs", text=error.message),)
@@ -405,6 +455,30 @@ def _again(artifact: Artifact, prepared: Prepared, reader: data.Reader) -> Artif
     return found.artifact
 
 
+def _inputs(
+    prepared: Prepared, last: RunRecord, made: frozenset[str], reader: data.Reader
+) -> tuple[Artifact, ...]:
+    """The inputs as they are; what entry points before this one make and is not there, as it was.
+
+    Whether that would be made otherwise is theirs to tell. Raises MlrunError.
+    """
+    try:
+        return recording.inputs(prepared, reader)[0]
+    except MlrunError:
+        if not made:
+            raise
+    spec, directory = prepared.spec, prepared.snapshot.directory
+    inputs = tuple(it for it in spec.inputs if os.path.normpath(it.path) not in made)
+    parameters = tuple(
+        it for it in spec.parameters if os.path.relpath(directory / it.text, directory) not in made
+    )
+    others = recording.inputs(
+        replace(prepared, spec=replace(spec, inputs=inputs, parameters=parameters)), reader
+    )
+    there = {it.path for it in others[0]}
+    return (*others[0], *(it for it in last.inputs if it.declared and it.path not in there))
+
+
 def _causes(compared: Difference) -> tuple[Cause, ...]:
     return tuple(
         Cause(kind=kind, name=item.name, text=words(kind, item))
@@ -430,15 +504,19 @@ def _notes(compared: Difference) -> tuple[str, ...]:
 
 
 class _Here:
-    """A `Locator` that fetches nothing from a network: a URL is known by its name only."""
+    """A `Locator` that fetches nothing from a network: a URL is known by its name only.
 
-    def __init__(self, snapshot: Snapshot, desk: Desk) -> None:
+    What other entry points make (`made`, relative to the project) is taken to be there.
+    """
+
+    def __init__(self, snapshot: Snapshot, desk: Desk, made: frozenset[str] = frozenset()) -> None:
+        self._made = made
         self.project_directory = str(snapshot.directory)
         self.caller_directory = desk.caller.directory
         self._desk = desk
 
     def exists(self, path: str) -> bool:
-        return os.path.exists(path)
+        return os.path.exists(path) or os.path.relpath(path, self.project_directory) in self._made
 
     def download(self, url: str) -> str:
         if references.is_reference(url):

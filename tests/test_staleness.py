@@ -97,3 +97,24 @@ def test_the_environment_by_what_is_asked(shell: Shell, project: Path, tmp_path:
         shutil.rmtree(tmp_path / "cache")
         found = status(shell, code=2)
         assert "resolved anew" in found["entry_points"][0]["unknown"][0]
+
+
+def test_what_an_entry_point_needs_is_looked_at_with_it(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: both\nenvironment: {requirements: []}\nentry_points:\n"
+        "  prepare:\n    parameters: {rows: {default: '1'}}\n    inputs: [raw.csv]\n"
+        "    outputs: [clean.out]\n    code: []\n    command: head -n {rows} raw.csv > clean.out\n"
+        "  main: {inputs: [clean.out], outputs: [score.out], command: wc clean.out > score.out}\n"
+    )
+    (project / ".gitignore").write_text("*.out\nraw.csv\n")
+    (project / "raw.csv").write_text("1\n2\n")
+    run(shell)
+    found = status(shell, code=0)
+    assert [point["entry_point"] for point in found["entry_points"]] == ["prepare", "main"]
+    assert causes(status(shell, "-P", "prepare.rows=2", code=1)) == [("parameters", "rows")]
+    (project / "clean.out").unlink()  # it would be made, or put back
+    assert causes(status(shell, code=0)) == []
+    (project / "raw.csv").write_text("3\n2\n")  # what `main` reads is not there yet to be seen changed
+    assert causes(status(shell, code=1)) == [("data", "raw.csv")]
+    (project / "raw.csv").unlink()
+    assert causes(status(shell, code=1)) == [("data", "inputs")]

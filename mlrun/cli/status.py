@@ -34,8 +34,8 @@ def status_command(
 ) -> int:
     """Would running it again change anything: code, parameters, environment, inputs since the last good run.
 
-    The same is supposed to be asked again: parameters that were given then, the defaults of now. Nothing is
-    run, built or resolved.
+    The same is supposed to be asked again: parameters that were given then, the defaults of now. What an
+    entry point needs is looked at with it. Nothing is run, built or resolved.
 
     Exit code: 0 up to date, 1 stale (with each cause), 2 cannot tell (it has never run well, say).
 
