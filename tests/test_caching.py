@@ -282,6 +282,20 @@ def test_leftovers_in_an_output_folder_are_not_taken_for_results(copying: Projec
     assert copying.status(parameters=(("n", "2"),)) == "finished"
 
 
+def test_nor_are_leftovers_that_a_pattern_names(copying: Project) -> None:
+    copying.write(".gitignore", "*.part\n")
+    copying.declare(
+        "for i in $(seq {n}); do echo > $i.part; done", outputs=["*.part"], parameters={"n": {"default": "1"}}
+    )
+    copying.run()
+    assert copying.status() == "cached"
+    copying.run(parameters=(("n", "2"),))
+    assert copying.status() == "finished"
+    assert any("2.part" in text for text in copying.told.warnings)
+    (copying.folder / "2.part").unlink()
+    assert copying.status() == "cached"
+
+
 def test_what_changes_while_a_run_is_made_does_not_spoil_the_cache(copying: Project) -> None:
     """Whoever edits code or data meanwhile: the key is of before, the result perhaps of after."""
     script = "cat data.txt > out.txt; echo changed > data.txt"

@@ -62,7 +62,7 @@ def look(case: Case, key: Key, site: Site) -> Hit | Miss:
             continue
         returns, lost = placing.missing(record, guard, site)
         more, gone = guards.left(guard, site) if lost is None else ((), None)
-        why = lost or gone or guards.broken(guard, case, site)
+        why = lost or gone or guards.leftover(record, case, site) or guards.broken(guard, case, site)
         if why is None:
             return Hit(record=record, returns=(*returns, *more))
         whys.append(f"not from {record.name}: {why}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun import data, digest
@@ -17,6 +18,7 @@ from mlrun.caching.patterns import covering
 from mlrun.caching.placing import blocked
 from mlrun.caching.site import left_by_tools
 from mlrun.caching.values import Guard, Made, Return, Sight
+from mlrun.data.names import by_word_first, is_pattern
 from mlrun.model import Digest
 
 if TYPE_CHECKING:
@@ -287,6 +289,20 @@ def broken(guard: Guard, case: Case, site: Site) -> str | None:
         modules = folder != shown
         if _names_in(case, site, site.absolute(folder), writes, modules=modules) != names:
             return f"other files than then lie in `{folder}`, which it listed"
+    return None
+
+
+def leftover(record: RunRecord, case: Case, site: Site) -> str | None:
+    """What a pattern among the outputs names and this run did not make: it would pass for its doing."""
+    patterns = tuple(it for it in case.prepared.spec.outputs if is_pattern(it.path))
+    if not patterns:
+        return None
+    own = {os.path.normpath(site.absolute(it.path)) for it in record.outputs if it.declared}
+    for spec, path in by_word_first(patterns, Path(site.directory)):
+        if path is not None and os.fspath(path) not in own:
+            return (
+                f"`{site.shown(os.fspath(path))}` is among its outputs `{spec.path}`, and not of its making"
+            )
     return None
 
 
