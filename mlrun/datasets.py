@@ -278,7 +278,7 @@ def _lies_in(record: RunRecord, place: Path) -> bool:
     return f"{project}/".startswith(f"{os.path.realpath(place)}/")
 
 
-def status(records: tuple[RunRecord, ...], reader: Reader) -> tuple[Status, ...]:
+def status(records: tuple[RunRecord, ...], reader: Reader, store: Store) -> tuple[Status, ...]:
     """Each input of some runs against what is there now; a place that several runs read is read once."""
     known: dict[tuple[str, str], tuple[Digest | None, int | None, str | None]] = {}
     found = []
@@ -290,7 +290,10 @@ def status(records: tuple[RunRecord, ...], reader: Reader) -> tuple[Status, ...]
             key = (str(place), "some" if is_pattern(place.name) and not place.exists() else "")
             if key not in known:
                 known[key] = _now(place, reader)
-            found.append(_status(record, item, *known[key]))
+            now = known[key]
+            if _is_part(item) and now[0] is not None and now[0] != item.digest:
+                now = _now_of_part(item, place, reader, store)
+            found.append(_status(record, item, *now))
     return tuple(found)
 
 
@@ -320,6 +323,24 @@ def _now(place: Path, reader: Reader) -> tuple[Digest | None, int | None, str | 
     return artifact.digest, artifact.size, None if artifact.digest else found.findings[0].message
 
 
+def _is_part(item: Artifact) -> bool:
+    """Whether it is those files of a folder that were read, where nobody declared the folder."""
+    return item.tree and not item.declared and not is_pattern(item.path)
+
+
+def _now_of_part(
+    item: Artifact, place: Path, reader: Reader, store: Store
+) -> tuple[Digest | None, int | None, str | None]:
+    """As `_now`, of the files that were read."""
+    try:
+        entries = store.objects.entries(item.digest) if item.digest else ()
+    except StoreError:
+        return None, None, "only some of its files were read; those cannot be told from the others"
+    names = tuple(entry.path for entry in entries)
+    artifact = data.describe_some(place, names, shown="", kind="data", reader=reader, contents=False).artifact
+    return artifact.digest, artifact.size, None
+
+
 def _status(
     record: RunRecord, item: Artifact, now: Digest | None, size: int | None, problem: str | None
 ) -> Status:
@@ -333,8 +354,6 @@ def _status(
         state = "missing"
     elif now == item.digest:
         state = "same"
-    elif item.tree and not item.declared and not is_pattern(item.path):
-        state, note = "unknown", "only some of its files were read; those cannot be told from the others"
     else:
         state = "changed"
     return Status(

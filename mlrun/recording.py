@@ -283,6 +283,21 @@ def inputs(prepared: Prepared, reader: data.Reader) -> tuple[tuple[Artifact, ...
     return tuple(item.artifact for item in found), (*collected.findings, *findings)
 
 
+def keep_lists(inputs: tuple[Artifact, ...], directory: Path, reader: data.Reader, store: Store) -> None:
+    """What lay in folders that go in, so that later it can be told what differs; not the files themselves.
+
+    Raises StoreError.
+    """
+    for item in inputs:
+        if not item.tree or item.digest is None or store.objects.has(item.digest):
+            continue
+        again = data.describe(
+            directory / item.path, shown=item.path, kind=item.kind, declared=True, reader=reader
+        )
+        if again.artifact.digest == item.digest and again.manifest is not None:
+            store.objects.put_bytes(again.manifest)
+
+
 def _shown(path: str, directory: Path) -> str:
     """Relative to the project where it lies in it."""
     inside = os.path.abspath(path).startswith(f"{directory}{os.sep}")

@@ -574,6 +574,8 @@ class _Placing:
         if not objects.has(artifact.digest):
             return False
         try:
+            if artifact.tree and not objects.has_files_of(artifact.digest):
+                return False
             target.parent.mkdir(parents=True, exist_ok=True)
             if artifact.tree:
                 objects.fetch_tree(artifact.digest, target, force=True)

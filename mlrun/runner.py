@@ -512,7 +512,9 @@ def _ready(
     stage.teller.fact("environment", summary.environment_line(environment))
     told = environment.adaptations  # some rooms note them as warnings too
     _warn(stage, tuple(finding for finding in environment.findings if finding.message not in told))
-    inputs, findings = recording.inputs(prepared, data.Reader(stage.cache, stage.teller))
+    reader = data.Reader(stage.cache, stage.teller)
+    inputs, findings = recording.inputs(prepared, reader)
+    recording.keep_lists(inputs, prepared.snapshot.directory, reader, store)
     inputs = _with_their_runs(inputs, stage)
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))

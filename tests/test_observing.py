@@ -103,6 +103,29 @@ def test_that_a_static_program_was_not_seen_into_is_said(project: Project, tmp_p
     assert project.record("--no-observe")["warnings"] == []
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_which_file_of_a_folder_changed_since_is_told(
+    project: Project, tmp_path: Path, *, declared: bool
+) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number in range(600):
+        (folder / f"{number}.png").write_text(str(number))
+    project.write(f"cat {folder}/*.png > /dev/null", inputs=[str(folder)] if declared else [])
+    record = project.record()
+    assert paths(record["inputs"]) == [str(folder)]
+    assert [line.split()[0] for line in project.mlrun("data", "status", ".").stdout.splitlines()] == ["1"]
+    assert project.mlrun("lineage", f"{folder}/7.png", "--down").returncode == 0
+    (folder / "7.png").write_text("other")
+    compared = project.mlrun("data", "diff", record["id"], str(folder))
+    assert "~ 7.png" in compared.stdout
+    assert f"~ changed  {folder}  1.7 KiB now" in project.mlrun("data", "status", ".").stdout
+    (folder / "7.png").write_text("7")
+    if not declared:
+        (folder / "README.md").write_text("nobody read this\n")
+    assert project.mlrun("data", "status", ".").returncode == 0
+
+
 def test_what_is_declared_is_not_listed_again(project: Project, tmp_path: Path) -> None:
     (project.folder / "data").mkdir()
     (project.folder / "data" / "a.csv").write_text("a\n")

@@ -62,7 +62,8 @@ def missing(record: RunRecord, guard: Guard, site: Site) -> tuple[tuple[Return, 
 def _lost(output: Artifact, store: Store) -> str | None:
     with contextlib.suppress(StoreError):
         if output.digest is not None and store.objects.has(output.digest):
-            return None
+            whole = output.stored or not output.tree or store.objects.has_files_of(output.digest)
+            return None if whole else f"files of its output `{output.path}` are not in the store"
     return f"its output `{output.path}` is not in the store any more"
 
 

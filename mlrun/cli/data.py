@@ -110,8 +110,9 @@ def status_of_data(
     from mlrun.views import datasets as view
     from mlrun.views.json import dumps
 
-    records = datasets.good_runs(context.store(), target, Path(context.caller().directory))
-    found = datasets.status(records, _reader())
+    store = context.store()
+    records = datasets.good_runs(store, target, Path(context.caller().directory))
+    found = datasets.status(records, _reader(), store)
     if as_json:
         sys.stdout.write(dumps([view.status_json(each) for each in found]) + "\n")
     else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
@@ -156,17 +158,27 @@ class _Keeper:
             )
         else:
             same = {name: read.status for name, read in sorted(reads.items()) if read.status is not None}
-            found = data.describe_some(
+            describe = partial(
+                data.describe_some,
                 Path(group.folder),
                 tuple(same),
                 shown=shown,
                 kind="data",
                 reader=self._reader,
-                contents=False,
                 statuses=tuple(same.values()),
             )
+            found = describe(contents=False)
+            self._keep_list(found.artifact, describe)
         self.findings += found.findings
         return found.artifact
+
+    def _keep_list(self, artifact: Artifact, describe: Callable[[], data.Found]) -> None:
+        """Which files a folder's digest is of: without that, nobody can tell later which of them changed."""
+        with contextlib.suppress(OSError, StoreError):
+            if artifact.digest is not None and not self._store.objects.has(artifact.digest):
+                manifest = describe().manifest
+                if manifest is not None:
+                    self._store.objects.put_bytes(manifest)
 
     def _tell_unlike(self, group: Group, names: list[str], states: dict[str, Read]) -> None:
         for state, how in _UNLIKE.items():

@@ -66,6 +66,13 @@ class Objects:
         """Whether the bytes are kept."""
         return self._path(its_digest).is_file()
 
+    def has_files_of(self, manifest: Digest) -> bool:
+        """Whether all files of a directory are kept; of what only went into a run, the list alone is.
+
+        Raises StoreError: `no-such-object`, `bad-manifest`.
+        """
+        return all(entry.digest is None or self.has(entry.digest) for entry in self.entries(manifest))
+
     def open(self, its_digest: Digest) -> BinaryIO:
         """The bytes, for reading.
 
