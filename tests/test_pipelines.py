@@ -372,6 +372,7 @@ def test_a_pipeline_runs_in_order_and_then_comes_from_the_cache(shell: Shell, pr
     assert set(states(shell.run("-P", "alpha=5", "-P", "rows=1", "--no-cache")).values()) == {"finished"}
 
 
+@pytest.mark.slow
 def test_lists_name_the_whole_and_show_its_steps(shell: Shell, project: Path) -> None:
     (project / "raw.csv").write_text("1\n")
     write(project, DIAMOND)
@@ -429,6 +430,7 @@ FAILING = """\
 """
 
 
+@pytest.mark.slow
 def test_a_failed_step_stops_what_depends_on_it_and_resume_goes_on(shell: Shell, project: Path) -> None:
     write(project, FAILING)
     record = shell.run(code=7)

@@ -146,6 +146,7 @@ def test_json_prints_the_record_on_stdout_and_nothing_else(shell: Shell, project
     assert "err\n" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_streams_are_no_trouble(shell: Shell, project: Path, closed: str) -> None:
     write(project, "echo said; echo more >&2")
@@ -520,6 +521,7 @@ def test_a_full_disk_behind_stdout_is_one_clear_message(
     assert done.stderr.splitlines()[-1] == "error: No space left on device"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8:strict"])
 @pytest.mark.parametrize(
     "arguments",

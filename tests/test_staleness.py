@@ -31,6 +31,7 @@ def causes(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [(it["kind"], it["name"]) for point in found["entry_points"] for it in point["causes"]]
 
 
+@pytest.mark.slow
 def test_never_run_up_to_date_and_each_cause_by_its_name(shell: Shell, project: Path) -> None:
     assert status(shell, code=2)["state"] == "unknown"
     run(shell)
