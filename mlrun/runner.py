@@ -45,13 +45,14 @@ from mlrun.views import summary
 from mlrun.yamlfile import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from mlrun.env import Plan
     from mlrun.files import Cache, Home, RunPaths
     from mlrun.model import (
         Artifact,
         Caller,
+        DataSpec,
         Determinism,
         Environment,
         EnvironmentFacts,
@@ -231,16 +232,51 @@ def _at_hand_for_step(
     return recording.with_warnings(record, findings), common.environment
 
 
-def look(prepared: Prepared, stage: Stage, site: caching.Site, common: Common) -> caching.Hit | caching.Miss:
-    """What `spared` would find: nothing is put back or recorded. Raises StoreError, SourceError."""
-    ready = _at_hand_for_step(prepared, stage, site, common)
+def look(
+    prepared: Prepared,
+    stage: Stage,
+    site: caching.Site,
+    common: Common,
+    *,
+    before: Sequence[Artifact] = (),
+) -> caching.Hit | caching.Miss:
+    """What `spared` would find: nothing is put back or recorded. Raises StoreError, SourceError.
+
+    `before` are outputs that would have been put back by then.
+    """
+    spec, returned = prepared.spec, _returned(prepared, before)
+    there = tuple(it for it in spec.inputs if it not in returned)
+    rest = replace(prepared, spec=replace(spec, inputs=there))
+    ready = _at_hand_for_step(rest, stage, site, common)
     if ready is None:
         return caching.Miss(why="its environment or its inputs are not there yet")
-    case = _case(*ready, prepared)
+    record, environment = ready
+    inputs = (*record.inputs, *(each for found in returned.values() for each in found))
+    case = _case(replace(record, inputs=inputs), environment, prepared)
     why_none = caching.why_none(case)
     if why_none is not None:
         return caching.Miss(why=why_none)
     return caching.look(case, caching.key_of(case, site), site)
+
+
+def _returned(prepared: Prepared, before: Sequence[Artifact]) -> dict[DataSpec, tuple[Artifact, ...]]:
+    """Inputs that are what earlier steps' outputs would be; a pattern that nothing meets as yet, too."""
+    if not before:
+        return {}
+    from mlrun.caching.patterns import covering
+    from mlrun.data.names import is_pattern
+    from mlrun.pipelines.paths import looking_in
+
+    is_there = looking_in(prepared.snapshot.directory)
+    found = {}
+    for spec in prepared.spec.inputs:
+        path = os.path.normpath(spec.path)
+        made = [it for it in before if os.path.normpath(it.path) == path]
+        if not made and is_pattern(path) and not is_there(path):
+            made = [it for it in before if covering((path,))(os.path.normpath(it.path))]
+        if made:
+            found[spec] = tuple(replace(it, kind=spec.kind, declared=True, stored=False) for it in made)
+    return found
 
 
 def run_again(

@@ -412,6 +412,26 @@ MEETING = """\
 """
 
 
+@pytest.mark.slow
+def test_what_would_be_put_back_counts_as_there_when_it_is_drawn(shell: Shell, project: Path) -> None:
+    (project / "raw.csv").write_text("1\n2\n3\n")
+    write(project, DIAMOND)
+    shell.run()
+
+    def drawn(*words: str) -> set[str]:
+        done = shell.mlrun("dag", "--env-manager", "system", "--json", *words)
+        return {step["state"] for step in json.loads(done.stdout)}
+
+    shutil.rmtree(project / "data")
+    (project / "left.out").unlink()
+    (project / "right.out").write_text("by hand")
+    assert drawn() == {"cached"}
+    (project / "raw.csv").write_text("3\n")
+    assert drawn() == {"stale"}
+    done = shell.mlrun("dag", "-e", "mian")
+    assert (done.returncode, "did you mean `main`?" in done.stderr) == (1, True)
+
+
 def test_independent_steps_run_at_once_and_their_lines_are_told_apart(shell: Shell, project: Path) -> None:
     write(project, MEETING)
     done = shell.mlrun("run", ".", "--env-manager", "system", "-j", "2", "--timeout", "60")

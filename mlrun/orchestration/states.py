@@ -16,6 +16,7 @@ from mlrun.store.names import new_id
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
+    from mlrun.model import Artifact
     from mlrun.pipelines.values import Link, Step
     from mlrun.runner import Stage, Taken
 
@@ -71,6 +72,7 @@ class _Looking:
         self._asked = runner.asked(taken, stage)
         self._site = caching.Site(taken.snapshot, self._store, caller=stage.caller, cache=stage.cache)
         self._states: dict[str, State] = {}
+        self._made: list[Artifact] = []
         self._linked = linked
         self._common = runner.Common()
         self._name = taken.project.name or name_of(taken.snapshot)
@@ -93,12 +95,13 @@ class _Looking:
         if not step.spec.cache:
             return self._uncached(name, links, "it is not to be cached", last)
         try:
-            found = runner.look(prepared, self._stage, self._site, self._common)
+            found = runner.look(prepared, self._stage, self._site, self._common, before=self._made)
         except MlrunError as error:
             return Standing(name=name, state="unknown", links=links, why=error.message, last=last)
         if isinstance(found, caching.Miss):
             return self._uncached(name, links, found.why or "something that matters to it has changed", last)
         record = found.record
+        self._made += [it for it in record.outputs if it.declared]
         made = Last(run=record.id, name=record.name, status=record.status, started_at=record.started_at)
         note = "its outputs would be put back" if found.returns else None
         return Standing(name=name, state="cached", links=links, why=note, last=made)

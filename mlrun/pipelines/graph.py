@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlrun.data.names import is_pattern
 from mlrun.errors import MlrunError, ProjectError
-from mlrun.model import DataSpec, Finding, RunRequest
+from mlrun.model import DataSpec, EntryPoint, Finding, RunRequest
 from mlrun.pipelines import given
 from mlrun.pipelines.paths import overlap, plain
 from mlrun.pipelines.values import Link, Plan, Step
@@ -23,7 +23,7 @@ from mlrun.yamlfile import closest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from mlrun.model import EntryPoint, Place, Project
+    from mlrun.model import Place, Project
     from mlrun.resolve import Locator
 
 _ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -36,6 +36,8 @@ def plan(project: Project, request: RunRequest, *, files: Locator, is_there: Cal
     ProjectError (`unknown-need`, `circular-needs`, `same-output`, `missing-input`) and ParameterError.
     """
     graph = Graph(project, request, files)
+    if request.entry_point not in graph.entry_points:
+        return _alone(project, request, files)
     names = graph.order(request.entry_point)
     entry_points = [graph.entry_points[name] for name in names]
     given.check(request, entry_points, project)
@@ -45,6 +47,14 @@ def plan(project: Project, request: RunRequest, *, files: Locator, is_there: Cal
             graph.refuse_orphans(name, is_there)
     made = _Made(files, graph, names)
     return Plan(entry_point=request.entry_point, steps=tuple(graph.step(name, made) for name in names))
+
+
+def _alone(project: Project, request: RunRequest, files: Locator) -> Plan:
+    """A script, which nobody declares. Raises ProjectError (`no-such-entry-point`)."""
+    spec = resolve(project, request, files=files)
+    script = EntryPoint(name=spec.entry_point, command=spec.command)
+    step = Step(entry_point=script, request=request, spec=spec)
+    return Plan(entry_point=request.entry_point, steps=(step,))
 
 
 def everything(
