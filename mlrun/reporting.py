@@ -6,7 +6,6 @@ each further run that the code opens becomes a record of its own, whose parent i
 
 from __future__ import annotations
 
-import calendar
 import contextlib
 import json
 import os
@@ -203,6 +202,8 @@ def _with_curves(
     """With the scalars in TensorBoard's event files, but for those that are known from elsewhere."""
     files = [path for path in written if "tfevents" in path]
     if record.observed == "off":
+        import calendar
+
         began = calendar.timegm(time.strptime(record.started_at[:19], "%Y-%m-%dT%H:%M:%S"))
         found_in = (path for output in record.outputs for path in _within(directory / output.path))
         files = [path for path in found_in if os.stat(path).st_mtime >= began]

@@ -17,7 +17,6 @@ from mlrun import data, observe
 from mlrun.errors import EnvironmentBuildError, MlrunError
 from mlrun.files import remove_tree, write_atomic
 from mlrun.observe import building, rules
-from mlrun.observe.meaning import Seen
 from mlrun.observing.values import OFF, PYTHON, SHIM, STRACE, Observed, Watch, warning
 from mlrun.value import replace
 
@@ -234,6 +233,8 @@ def with_observed(
     try:
         how = _how(watch)
         if how == SHIM and not any(name.startswith("log.") for name in os.listdir(watch.folder)):
+            from mlrun.observe.meaning import Seen
+
             nothing = Seen() if watch.looks else None
             return Observed(replace(record, observed=how), tuple(findings), seen=nothing)
         from mlrun.observing import after
