@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from mlrun.files import Cache, Home
     from mlrun.model import Caller, Environment, Finding, Job, Narrator, RunRecord
+    from mlrun.observe.meaning import Seen
     from mlrun.recording import Prepared
     from mlrun.store import Store
 
@@ -233,9 +234,7 @@ def with_observed(
     try:
         how = _how(watch)
         if how == SHIM and not any(name.startswith("log.") for name in os.listdir(watch.folder)):
-            from mlrun.observe.meaning import Seen
-
-            nothing = Seen() if watch.looks else None
+            nothing = _nothing() if watch.looks else None
             return Observed(replace(record, observed=how), tuple(findings), seen=nothing)
         from mlrun.observing import after
 
@@ -265,6 +264,12 @@ def _of_blind(programs: tuple[str, ...]) -> list[Finding]:
     why = "linked statically, or run as another user"
     note = f"what `{names[0]}`{more} reads is not seen: {why}"
     return [warning("program-not-seen", note, "`--observe strace` sees static programs too")]
+
+
+def _nothing() -> Seen:
+    from mlrun.observe.meaning import Seen
+
+    return Seen()
 
 
 def _how(watch: Watch) -> str:
