@@ -197,6 +197,15 @@ def test_of_several_makers_the_last_before_the_reader_is_meant(store: Store) -> 
     assert names(both(store, "run-7").down) == ["run-7"], "it was read before that was written"
 
 
+def test_a_run_that_was_named_is_the_maker_whoever_wrote_the_same_later(store: Store) -> None:
+    first = run(1, writes="m")
+    place = f"/cache/inputs-v1/{first.id}/{'0' * 16}/m"
+    reader = record(3, inputs=(item("m", path=place),))
+    for made in (first, run(2, writes="m"), reader):
+        add(store, replace_end(made))
+    assert names(both(store, "run-3").up) == ["run-3", "run-1"]
+
+
 def replace_end(made: RunRecord) -> RunRecord:
     from mlrun.value import replace
 

@@ -2,13 +2,14 @@
 
 A run *used* another when it read a content that the other wrote: the file itself, a file out of a folder
 that the other wrote, or a folder that holds a file of it (where the folder's manifest is kept). Names and
-places mean nothing. Of several runs that wrote the same content, the last that began before its reader
-ended is taken for the one; how many others there are is told. Runs are tied by their parents too. Empty
-files are in no lineage: they are alike everywhere.
+places mean nothing, but where an input was said to be a run's output. Of several runs that wrote the same
+content, the last that began before its reader ended is taken for the one; how many others there are is told.
+Runs are tied by their parents too. Empty files are in no lineage: they are alike everywhere.
 """
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlrun.model import Digest
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 _CHUNK = 500  # values bound in one statement
 _FOREVER = "9"  # after any time
+_NAMED = re.compile(r"/inputs-v\d+/([0-9a-f]{32})/[0-9a-f]{16}/")
+"""Where the cache keeps an output that went in by its run's name (`Cache.inputs`)."""
 LISTED = 1000
 """Makers and users of a content that are named where nobody says how many."""
 
@@ -244,11 +247,12 @@ class _Walk:
         """The makers of what these runs read, and their parents."""
         found = []
         rows = self._many(
-            "SELECT run, digest, tree FROM artifacts WHERE output = 0 AND run IN ({})", frontier
+            "SELECT run, digest, tree, path FROM artifacts WHERE output = 0 AND run IN ({})", frontier
         )
-        for run, key, tree in rows:
+        for run, key, tree, place in rows:
             before = self._runs[run].ended_at or _FOREVER
-            for maker, path, others in self._makers_of(key, bool(tree), before, but=run):
+            makers = self._named(key, place) or self._makers_of(key, bool(tree), before, but=run)
+            for maker, path, others in makers:
                 self._links[("data", maker, run, key)] = (path, others)
                 found.append(maker)
         parents = (
@@ -258,6 +262,15 @@ class _Walk:
             self._links[(kind, parent, run, None)] = ("", 0)
             found.append(parent)
         return found
+
+    def _named(self, key: bytes, place: str) -> list[tuple[int, str, int]]:
+        """The run whose output an input was said to be (`run:NAME:PATH`), whoever else wrote the same."""
+        match = _NAMED.search(place)
+        if match is None:
+            return []
+        written = "SELECT path FROM artifacts WHERE run = seq AND output = 1 AND digest = ?2"
+        sql = f"SELECT seq, coalesce(({written}), ''), 0 FROM runs WHERE id = ?1"
+        return self._connection.execute(sql, (match[1], key)).fetchall()
 
     def _makers_of(self, key: bytes, tree: bool, before: str, *, but: int) -> list[tuple[int, str, int]]:
         """Number, path, and how many others: who wrote it, or a folder with it; else its parts."""
