@@ -329,6 +329,8 @@ def test_a_file_is_told_once_however_often_it_is_opened(watched: Watched, projec
         ("/home/ada/.cache/huggingface/hub/models--bert/blobs/ab", True),
         ("/home/ada/.cache/huggingface/token", False),
         ("/home/ada/.keras/datasets/mnist.npz", True),
+        ("/home/ada/study/.cache/joblib/f/ab/output.pkl", False),
+        ("/data/.cache/x", False),
         ("/home/ada/.config/matplotlib/matplotlibrc", False),
         ("/home/ada/.cache/mlrun/work-v1/ab/data.csv", True),
         ("/home/ada/.cache/mlrun/envs-v1/ab/bin/python", False),

@@ -60,6 +60,8 @@ _BY_PRODUCTS = (
     *("/.hypothesis/", "/.eggs/", "/.tox/", "/.nox/", "/node_modules/"),
 )
 """What tools leave behind for themselves."""
+_CACHE = "/.cache/"
+"""The same of caches, below whatever rule fits: some rules are of folders in the caches of a user."""
 _BY_PRODUCTS_END = (".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp")
 
 
@@ -92,11 +94,15 @@ class Rules:
 
     def wants(self, path: str) -> bool:
         """Whether a normal path is worth telling."""
+        below = 0
         for text in self.texts:
             if path.startswith(text[1:]):
                 if text[0] == "-":
                     return False
+                below = len(text) - 2
                 break
+        if path.find(_CACHE, below) >= 0:
+            return False
         return not any(part in path for part in (*PACKAGES, *_BY_PRODUCTS)) and not path.endswith(
             _BY_PRODUCTS_END
         )
