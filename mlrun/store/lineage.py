@@ -268,9 +268,11 @@ class _Walk:
         match = _NAMED.search(place)
         if match is None:
             return []
-        written = "SELECT path FROM artifacts WHERE run = seq AND output = 1 AND digest = ?2"
-        sql = f"SELECT seq, coalesce(({written}), ''), 0 FROM runs WHERE id = ?1"
-        return self._connection.execute(sql, (match[1], key)).fetchall()
+        return self._connection.execute(
+            "SELECT r.seq, coalesce(a.path, ''), 0 FROM runs r LEFT JOIN artifacts a "
+            "ON a.run = r.seq AND a.output = 1 AND a.digest = ?2 WHERE r.id = ?1 LIMIT 1",
+            (match[1], key),
+        ).fetchall()
 
     def _makers_of(self, key: bytes, tree: bool, before: str, *, but: int) -> list[tuple[int, str, int]]:
         """Number, path, and how many others: who wrote it, or a folder with it; else its parts."""
