@@ -357,6 +357,7 @@ def test_a_pipeline_runs_in_order_and_then_comes_from_the_cache(shell: Shell, pr
     assert child["parents"] == {"pipeline": first["id"]}
     assert child["id"] == first["steps"][0]["run"]
     assert shell.mlrun("logs", "first/prepare").stdout == "said\n"
+    assert shell.mlrun("get", "first", "left.out", "-o", "-").stdout == "1\n2\n"
 
     for path in ("data/clean.out", "left.out", "right.out", "m.json"):
         (project / path).unlink()

@@ -35,7 +35,8 @@ def get_command(
 ) -> int:
     """Copy a run's outputs out of the store, checked against their digests.
 
-    Without -o, one output goes into this directory, and all of them into a folder named after the run.
+    Without -o, one output goes into this directory, and all of them into a folder named after the run. A
+    pipeline's outputs are those of its steps.
 
     \b
     Examples:
@@ -44,8 +45,13 @@ def get_command(
       mlrun get 7f3a metrics.json -o -
       mlrun get 7f3a plots -o figures/
     """
+    from mlrun.references import with_steps
+    from mlrun.value import replace
+
     store = context.store()
     record = store.load(store.find(run))
+    outputs = tuple(output for each in reversed(with_steps(record, store)) for output in each.outputs)
+    record = replace(record, outputs=outputs)
     wanted = _wanted(record, path)
     if output == "-":
         return _to_stdout(store, wanted)
