@@ -101,7 +101,10 @@ class Reproduction:
 
 @value
 class Reproductions:
-    """A pipeline whose steps were repeated one by one, each from what the steps before it made then."""
+    """A pipeline whose steps were repeated one by one, each from what the steps before it made then.
+
+    Where one of them cannot be repeated nothing is run, and `steps` are those that cannot.
+    """
 
     original: RunRecord
     steps: tuple[Reproduction, ...]
@@ -121,15 +124,48 @@ def reproduce(wanted: Wanted, stage: Stage) -> Reproduction | Reproductions:
     original = store.load(store.find(wanted.run))
     if not original.steps:
         return _reproduce(original, wanted, stage, store)
-    if wanted.parameters or wanted.name:
-        raise UsageError(
-            f"`{original.name}` is a pipeline: `-P` and `--name` are for one of its steps",
-            hint=f"`mlrun reproduce {original.name}/{original.steps[-1].name}`",
-        )
     there = set(store.ids())
-    steps = [store.load(step.run) for step in original.steps if step.run in there]
-    found = tuple(_reproduce(step, replace(wanted, run=step.id), stage, store) for step in steps)
+    named = [(step.name, store.load(step.run)) for step in original.steps if step.run in there]
+    _check_given(wanted, original, named)
+    steps = [(step, _of_step(wanted, name, step)) for name, step in named]
+    # All are looked at before the first is run: a step that cannot be repeated may come after hours.
+    hindered = [_looked_at(step, own, stage, store) for step, own in steps]
+    found = tuple(each for each in hindered if each.reasons)
+    found = found or tuple(_reproduce(step, own, stage, store) for step, own in steps)
     return Reproductions(original=original, steps=found)
+
+
+def _check_given(wanted: Wanted, original: RunRecord, steps: list[tuple[str, RunRecord]]) -> None:
+    """Steps are repeated from what was made then, so that what is given can only be what no record holds."""
+    known = {text for step, record in steps for name in _secrets(record) for text in (name, f"{step}.{name}")}
+    others = [name for name, _ in wanted.parameters if name not in known]
+    if not others and not wanted.name:
+        return
+    meant = [step for step, record in steps if others and others[0] in {it.name for it in record.parameters}]
+    raise UsageError(
+        f"`{original.name}` is a pipeline: `-P` and `--name` are for one of its steps"
+        + (", but for secret parameters" if others and known else ""),
+        hint=f"`mlrun reproduce {original.name}/{meant[0] if meant else original.steps[-1].name}`",
+    )
+
+
+def _of_step(wanted: Wanted, name: str, step: RunRecord) -> Wanted:
+    given = dict(wanted.parameters)
+    own = [(it, given.get(f"{name}.{it}", given.get(it))) for it in _secrets(step)]
+    return replace(wanted, run=step.id, parameters=tuple((it, text) for it, text in own if text is not None))
+
+
+def _secrets(record: RunRecord) -> tuple[str, ...]:
+    return tuple(it.name for it in record.parameters if it.secret)
+
+
+def _looked_at(original: RunRecord, wanted: Wanted, stage: Stage, store: Store) -> Reproduction:
+    """Whether it could be repeated: nothing is run."""
+    with _prepared(original, wanted, stage, store, new_id()) as ready:
+        reasons = tuple(ready.reasons)
+    if ready.snapshot is not None and not reasons and ready.environment is not None:
+        source.release(ready.snapshot, cache=stage.cache)
+    return Reproduction(original=original, reasons=reasons)
 
 
 def _reproduce(original: RunRecord, wanted: Wanted, stage: Stage, store: Store) -> Reproduction:

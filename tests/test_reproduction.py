@@ -368,6 +368,30 @@ def test_of_a_pipeline_each_step_is_repeated_from_what_was_made_then(shell: Shel
 
 
 @pytest.mark.slow
+def test_a_pipeline_that_cannot_be_repeated_is_said_to_be_so_before_its_first_step(
+    shell: Shell, project: Path
+) -> None:
+    (project / "MLproject").write_text(
+        "name: steps\nenvironment: {requirements: []}\nentry_points:\n"
+        "  prepare: {outputs: [clean.txt], command: echo 5 > clean.txt}\n"
+        "  main:\n    parameters: {token: {secret: true}}\n    inputs: [clean.txt]\n    outputs: [o.txt]\n"
+        "    command: echo {token} | cksum > o.txt\n"
+    )
+    (project / ".gitignore").write_text("*.txt\n")
+    name = run(shell, "--name", "both", "-P", "token=hidden")["name"]
+    found = reproduce(shell, name, code=2)
+    assert (found["verdict"], [step["name"] for step in found["steps"]]) == (
+        "cannot-be-repeated",
+        ["both/main"],
+    )
+    assert reasons(found["steps"][0]) == ["secret-needed"]
+    assert list((project.parent / "cache/work-v1").iterdir()) == []
+    for given in ("token=hidden", "main.token=hidden"):
+        assert reproduce(shell, name, "-P", given, code=0)["verdict"] == "identical"
+    assert reproduce(shell, name, "-P", "token=other", code=1)["verdict"] == "different"
+
+
+@pytest.mark.slow
 def test_a_repetition_that_is_ended_from_outside_tells_nothing(shell: Shell, project: Path) -> None:
     (project / "MLproject").write_text(
         "name: naps\nenvironment: {requirements: []}\nentry_points:\n  main:\n    timeout: 1s\n"
