@@ -24,7 +24,6 @@ from mlrun.model import (
     SourceFacts,
     StoredFile,
 )
-from mlrun.tracking import metrics
 from mlrun.value import replace, value
 from mlrun.views.words import size
 
@@ -486,12 +485,13 @@ def _metrics(
     prepared: Prepared, paths: RunPaths, outputs: tuple[Artifact, ...]
 ) -> tuple[tuple[Metric, ...], tuple[Finding, ...]]:
     """What the program reported, live through MLRUN_METRICS and in its `kind: metrics` outputs."""
+    holding = [output.path for output in outputs if output.kind == "metrics"]
+    if not holding and not paths.metrics.exists():
+        return (), ()
+    from mlrun.tracking import metrics
+
     series = [metrics.read_series(paths.metrics)] if paths.metrics.exists() else []
-    files = [
-        metrics.read_output(prepared.snapshot.directory / output.path)
-        for output in outputs
-        if output.kind == "metrics"
-    ]
+    files = [metrics.read_output(prepared.snapshot.directory / path) for path in holding]
     merged = metrics.merge([*series, *files])
     try:
         for report in files:

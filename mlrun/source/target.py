@@ -16,19 +16,20 @@ from mlrun.value import value
 
 _WEB_SCHEMES = ("https", "http")
 _SCHEMES = (*_WEB_SCHEMES, "ssh", "git", "file")
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(.*)", re.DOTALL)
-_SCP = re.compile(r"([^\s@/:#]+)@([A-Za-z0-9.-]+):(?!//)([^:].*)", re.DOTALL)
-_TRANSPORT = re.compile(r"[A-Za-z0-9+.-]+::")
-_BARE_HOST = re.compile(r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[a-z]{2,}/[^/\s]+/[^/\s]+")
-_REVISION_MARK = re.compile(r"(?<=[^/])@(?=.)")  # `/@scope` is a folder's name, `b.git@v1` a revision
-_CREDENTIALS = re.compile(r"(?i)(\b(?:git\+)?(?:https?|git)://)[^/\s'\"]*@")
-_PASSWORD = re.compile(r"(?i)(\b[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s]*@")
+# Compiled when they are first needed: a plain folder needs few of them.
+_URL = r"(?s)([A-Za-z][A-Za-z0-9+.-]*)://(.*)"
+_SCP = r"(?s)([^\s@/:#]+)@([A-Za-z0-9.-]+):(?!//)([^:].*)"
+_TRANSPORT = r"[A-Za-z0-9+.-]+::"
+_BARE_HOST = r"[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[a-z]{2,}/[^/\s]+/[^/\s]+"
+_REVISION_MARK = r"(?<=[^/])@(?=.)"  # `/@scope` is a folder's name, `b.git@v1` a revision
+_CREDENTIALS = r"(?i)(\b(?:git\+)?(?:https?|git)://)[^/\s'\"]*@"
+_OF_USERS = r"(?i)(\b[a-z][a-z0-9+.-]*://[^/\s:@]*):[^/\s]*@"
 _KEY = (
     r"(?i)([?&](?:sig|key|[\w.-]*(?:token|signature|secret|passw|api_?key|credential)[\w.-]*)=)[^&\s#'\"`]+"
 )
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*))(?::[0-9]{1,5})?")
-_BAD_REVISION = re.compile(r"\s|\.\.|@\{|[~^:?*\[\\]|//|/$|^/")  # git-check-ref-format(1)
+_CONTROL = r"[\x00-\x1f\x7f]"
+_HOST = r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9_.-]*))(?::[0-9]{1,5})?"
+_BAD_REVISION = r"\s|\.\.|@\{|[~^:?*\[\\]|//|/$|^/"  # git-check-ref-format(1)
 
 
 class Secret(str):
@@ -94,7 +95,7 @@ def without_credentials(text: str) -> str:
     """
     if "://" not in text:
         return text
-    return re.sub(_KEY, r"\1…", _PASSWORD.sub(r"\1@", _CREDENTIALS.sub(r"\1", text)))
+    return re.sub(_KEY, r"\1…", re.sub(_OF_USERS, r"\1@", re.sub(_CREDENTIALS, r"\1", text)))
 
 
 # --- refusals -----------------------------------------------------------------------------------------
@@ -109,9 +110,9 @@ def _unquoted(text: str) -> str:
 def _refuse_hostile(text: str) -> None:
     if not text:
         raise SourceError("the target is empty", hint="type `.` for this directory", code="bad-target")
-    if _CONTROL.search(text):
+    if re.search(_CONTROL, text):
         raise SourceError("the target holds control characters", code="bad-target")
-    if _TRANSPORT.match(text):
+    if re.match(_TRANSPORT, text):
         raise SourceError(
             f"`{text.partition('::')[0]}::` is a transport that can start programs; it is not allowed",
             hint="use an https, ssh, git or file URL",
@@ -124,7 +125,12 @@ def check_revision(revision: str) -> None:
 
     Raises SourceError.
     """
-    if not revision or revision[0] in "-." or _CONTROL.search(revision) or _BAD_REVISION.search(revision):
+    if (
+        not revision
+        or revision[0] in "-."
+        or re.search(_CONTROL, revision)
+        or re.search(_BAD_REVISION, revision)
+    ):
         raise SourceError(
             f"{_shown(revision)} cannot be a revision",
             hint="give a branch, a tag, or a full or short commit",
@@ -145,7 +151,7 @@ def _checked_subdirectory(text: str) -> str:
 
 def _unknown(text: str) -> SourceError:
     hint = "give a directory, or a URL such as `https://github.com/owner/repository`"
-    if _BARE_HOST.match(text):
+    if re.match(_BARE_HOST, text):
         hint = f"for a repository on the web, type `https://{without_credentials(text)}`"
     shown = re.sub(r"^([^/@\s:]+):[^/@\s]+@", r"\1@", without_credentials(text))  # `user:password@host:path`
     return SourceError(
@@ -157,7 +163,7 @@ def _unknown(text: str) -> SourceError:
 
 def _shown(text: str) -> str:
     """Text of others in a message: on one line, not endless."""
-    plain = _CONTROL.sub("?", text)
+    plain = re.sub(_CONTROL, "?", text)
     return f"`{plain[:200]}…`" if len(plain) > 200 else f"`{plain}`"
 
 
@@ -223,7 +229,7 @@ def is_bare_repository(path: str) -> bool:
 
 
 def _as_url(text: str) -> Target | None:
-    matched = _URL.fullmatch(text)
+    matched = re.fullmatch(_URL, text)
     if matched is None:
         return None
     scheme, rest = matched[1].lower(), matched[2]
@@ -237,7 +243,7 @@ def _as_url(text: str) -> Target | None:
         return _file_url(rest)
     authority, slash, path = rest.partition("/")
     userinfo, _, host = authority.rpartition("@")
-    if not _HOST.fullmatch(host) or not slash or userinfo.startswith("-"):
+    if not re.fullmatch(_HOST, host) or not slash or userinfo.startswith("-"):
         raise SourceError("the URL names no proper host and path", code="bad-target")
     path, revision, subdirectory = _url_parts(path)
     credentials = _credentials(userinfo) if scheme in _WEB_SCHEMES else None
@@ -280,7 +286,7 @@ def _pip_fragment(fragment: str) -> str:
 
 
 def _split_revision(text: str) -> tuple[str, str | None]:
-    mark = _REVISION_MARK.search(text)
+    mark = re.search(_REVISION_MARK, text)
     return (text[: mark.start()], text[mark.end() :]) if mark else (text, None)
 
 
@@ -317,7 +323,7 @@ def _web_page(target: Target, *, web: bool) -> Target:
 
 
 def _as_scp(text: str) -> Target | None:
-    matched = _SCP.fullmatch(text)
+    matched = re.fullmatch(_SCP, text)
     if matched is None:
         return None
     user, host, rest = matched.groups()
