@@ -193,7 +193,8 @@ def of_files(before: Callable[[], BinaryIO], after: Callable[[], BinaryIO], name
     where = f"from byte {offset:,} on" if offset is not None else "nothing in its bytes"
     if found is not None:
         return f"the same rows, other bytes {where}", [], (("first_byte", offset),)
-    return f"differs {where}", [], (("first_byte", offset),)
+    hint = ["its rows are compared where mlrun has pyarrow: install `mlrun-cli[parquet]`"]
+    return f"differs {where}", hint if rows.is_unreadable_here(name) else [], (("first_byte", offset),)
 
 
 def _says_something(found: rows.Rows) -> bool:

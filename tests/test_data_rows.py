@@ -5,12 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mlrun.contents import of_files
 from mlrun.data.rows import Cell, Rows, compare, first_byte, kind_of
 
 if TYPE_CHECKING:
@@ -97,6 +99,9 @@ def test_other_files_have_no_rows() -> None:
 def test_parquet_is_read_where_pyarrow_is_there() -> None:
     found = compare(io.BytesIO(b"PAR1"), io.BytesIO(b"PAR1 too"), "a.parquet")
     assert found is None  # no Parquet, or nobody to read it
+    note, lines, _ = of_files(lambda: io.BytesIO(b"PAR1"), lambda: io.BytesIO(b"PAR2"), "a.parquet")
+    assert note == "differs from byte 3 on"
+    assert bool(lines) == (find_spec("pyarrow") is None)
     parquet = pytest.importorskip("pyarrow.parquet")
     arrow = pytest.importorskip("pyarrow")
     files = [io.BytesIO(), io.BytesIO()]

@@ -75,7 +75,7 @@ def kind_of(name: str) -> str | None:
 def compare(before: BinaryIO, after: BinaryIO, name: str) -> Rows | None:
     """What differs in rows; None for a kind of file that has none, or that cannot be read here.
 
-    Parquet is read where pyarrow happens to be installed beside mlrun, which does not ask for it.
+    Parquet is read where pyarrow is installed beside mlrun (the extra `parquet`).
     Raises OSError (also for broken gzip: BadGzipFile), EOFError where a compressed file ends too early.
     """
     kind = kind_of(name)
@@ -86,6 +86,13 @@ def compare(before: BinaryIO, after: BinaryIO, name: str) -> Rows | None:
 
         return _compare(gzip.GzipFile(fileobj=before), gzip.GzipFile(fileobj=after), kind)
     return _compare(before, after, kind)
+
+
+def is_unreadable_here(name: str) -> bool:
+    """Whether a kind of file has rows, and nobody is there to read it."""
+    from importlib.util import find_spec
+
+    return name.lower().endswith(_PARQUET) and find_spec("pyarrow") is None
 
 
 def first_byte(before: BinaryIO, after: BinaryIO) -> int | None:
