@@ -35,6 +35,7 @@ Verdict = Literal["identical", "equal", "close", "different", "unknown", "imposs
 _OBSERVED = {"shim": "shim", "strace": "strace", "python-only": "python", "off": "off"}
 _MANAGERS = {"system": "system", "conda": "conda"}
 _PATTERN = re.compile(r"[*?\[]")
+_TIMED_OUT = 124
 
 
 @value
@@ -130,9 +131,17 @@ def reproduce(wanted: Wanted, stage: Stage) -> Reproduction | Reproductions:
     steps = [(step, _of_step(wanted, name, step)) for name, step in named]
     # All are looked at before the first is run: a step that cannot be repeated may come after hours.
     hindered = [_looked_at(step, own, stage, store) for step, own in steps]
-    found = tuple(each for each in hindered if each.reasons)
-    found = found or tuple(_reproduce(step, own, stage, store) for step, own in steps)
-    return Reproductions(original=original, steps=found)
+    found, repeated = tuple(each for each in hindered if each.reasons), list[Reproduction]()
+    for step, own in steps if not found else ():
+        repeated.append(_reproduce(step, own, stage, store))
+        if any(_was_interrupted(each.record) for each in repeated[-1].repetitions):
+            break
+    return Reproductions(original=original, steps=found or tuple(repeated))
+
+
+def _was_interrupted(record: RunRecord) -> bool:
+    """By somebody who meant us as well, and not by a time limit of its own."""
+    return record.signal in ("SIGINT", "SIGTERM", "SIGHUP") and record.exit_code != _TIMED_OUT
 
 
 def _check_given(wanted: Wanted, original: RunRecord, steps: list[tuple[str, RunRecord]]) -> None:

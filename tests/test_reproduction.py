@@ -392,6 +392,21 @@ def test_a_pipeline_that_cannot_be_repeated_is_said_to_be_so_before_its_first_st
 
 
 @pytest.mark.slow
+def test_an_interruption_is_meant_for_the_steps_to_come_as_well(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: steps\nenvironment: {requirements: []}\nentry_points:\n"
+        "  prepare: {outputs: [clean.txt], command: 'echo 5 > clean.txt; $HINDER'}\n"
+        "  main: {inputs: [clean.txt], outputs: [o.txt], command: cp clean.txt o.txt}\n"
+    )
+    (project / ".gitignore").write_text("*.txt\n")
+    shell.variables["HINDER"] = "true"
+    run(shell, "--name", "both")
+    shell.variables["HINDER"] = "kill -INT 0"
+    found = reproduce(shell, "both", code=2)
+    assert [step["name"] for step in found["steps"]] == ["both/prepare"]
+
+
+@pytest.mark.slow
 def test_a_repetition_that_is_ended_from_outside_tells_nothing(shell: Shell, project: Path) -> None:
     (project / "MLproject").write_text(
         "name: naps\nenvironment: {requirements: []}\nentry_points:\n  main:\n    timeout: 1s\n"

@@ -73,7 +73,9 @@ def verdict_of_steps(found: Reproductions) -> str:
         return f"{found.original.name} cannot be repeated, for {count} cannot; nothing was run"
     counts = {level: sum(step.verdict == level for step in found.steps) for level in _WORDS}
     told = ", ".join(f"{count} {_WORDS[level]}" for level, count in counts.items() if count)
-    return f"{_WORDS[found.verdict]}: {found.original.name}, {words.plural(len(found.steps), 'step')}: {told}"
+    count, of = len(found.steps), len(found.original.steps)
+    steps = words.plural(count, "step") if count == of else f"{count} of {words.plural(of, 'step')}"
+    return f"{_WORDS[found.verdict]}: {found.original.name}, {steps}: {told}"
 
 
 def _counted(items: tuple[Item, ...]) -> str:
