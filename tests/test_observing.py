@@ -165,6 +165,21 @@ def test_ignored_data_is_pointed_out_and_tracked_data_is_not(project: Project) -
     assert record["warnings"] == ["read but not declared: raw/x.csv"]
 
 
+def test_data_behind_a_link_that_git_holds_is_pointed_out(project: Project, tmp_path: Path) -> None:
+    far = tmp_path / "far.csv"
+    for path in (far, project.folder / "raw.csv", project.folder / "kept.csv"):
+        path.write_text("1\n")
+    for name, target in (("data.csv", far), ("near.csv", "raw.csv"), ("other.csv", "kept.csv")):
+        (project.folder / name).symlink_to(target)
+    (project.folder / ".gitignore").write_text("raw.csv\n")
+    project.write("cat data.csv near.csv other.csv > /dev/null")
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "all"]):
+        subprocess.run(["git", *words], cwd=project.folder, check=True)
+    record = project.record()
+    assert paths(record["inputs"]) == ["data.csv", "near.csv", "other.csv"]
+    assert record["warnings"] == ["read but not declared: data.csv, near.csv"]
+
+
 def test_of_a_crowded_folder_what_git_holds_is_told_from_what_it_ignores(project: Project) -> None:
     (project.folder / ".gitignore").write_text("ignored/\nhalf/*.raw\n")
     for name in ("ignored", "half", "held"):

@@ -119,6 +119,16 @@ def test_axes_smoothing_and_the_metric_that_is_meant(home: Home, run: RunRecord)
         plotting.chosen([run], [], [])
 
 
+def test_that_nothing_can_be_drawn_is_said(tmp_path: Path) -> None:
+    shell = Shell(tmp_path, tmp_path)
+    command = """echo '{{"name": "loss", "value": NaN}}' >> $MLRUN_METRICS"""
+    (tmp_path / "MLproject").write_text(json.dumps({"entry_points": {"main": {"command": command}}}))
+    assert shell.mlrun("run", ".", "--env-manager", "system").returncode == 0
+    done = shell.mlrun("plot", "latest")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "nothing to draw: every point is not finite" in done.stderr
+
+
 def test_thinning_keeps_what_is_seen() -> None:
     pairs = [(float(at), math.sin(at / 1000)) for at in range(100_000)]
     pairs[54_321] = (54_321.0, 9.0)

@@ -65,6 +65,8 @@ def plot_command(
     odd = sum(series.odd for series in found)
     if odd:
         what = "not finite and positive" if log else "not finite"
+        if not any(series.xs for series in found):
+            raise UsageError(f"there is nothing to draw: every point is {what}")
         sys.stderr.write(f"{odd:,} points are {what}, and left out\n")
     frame = view.framed(found, axis=x, log=log)
     if output is None:

@@ -202,14 +202,18 @@ class _Keeper:
         return any(real == each or real.startswith(f"{each}/") for each in self._declared_inputs)
 
     def _pinned(self, reads: tuple[Read, ...]) -> frozenset[str]:
-        """Of what was read, that which the snapshot's tree holds, and that as it was."""
-        inside = {
-            read.path[len(self._root) + 1 :]: read.path
-            for read in reads
-            if read.path.startswith(f"{self._root}/")
-        }
+        """Of what was read, that which the snapshot's tree holds, and that as it was.
+
+        Of a link the tree holds where it leads to, which says nothing of what is there.
+        """
+        inside: dict[str, list[str]] = {}
+        for read in reads:
+            if read.path.startswith(f"{self._root}/"):
+                real = os.path.realpath(read.path) if os.path.islink(read.path) else read.path
+                if real.startswith(f"{self._root}/"):
+                    inside.setdefault(real[len(self._root) + 1 :], []).append(read.path)
         held = source.pinned(self._snapshot, tuple(inside), caller=self._caller)
-        return frozenset(inside[path] for path in held)
+        return frozenset(path for real in held for path in inside[real])
 
     # --- outputs
 
