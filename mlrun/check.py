@@ -250,6 +250,10 @@ class _Anything:
         return bool(path)
 
     def download(self, url: str) -> str:
+        from mlrun import references
+
+        if references.is_reference(url):
+            references.examine(url)
         return f"/{os.path.basename(url)}"
 
 

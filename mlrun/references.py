@@ -59,6 +59,11 @@ def is_reference(text: str) -> bool:
     return text.startswith("run:")
 
 
+def examine(text: str) -> None:
+    """Raises ParameterError (`bad-reference`) where it can name no output of any run."""
+    _understood(text)
+
+
 def fetched(text: str, store: Store, cache: Cache, *, then: tuple[tuple[str, str], ...] = ()) -> Path:
     """The output that a reference names, where it can be read.
 

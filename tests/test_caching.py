@@ -16,6 +16,7 @@ import pytest
 
 from mlrun import runner
 from mlrun.caching.patterns import covering
+from mlrun.check import check
 from mlrun.errors import MlrunError
 from mlrun.files import Cache, Home, remove_tree
 from mlrun.model import Caller, Finding, RunRequest
@@ -922,6 +923,16 @@ def test_a_reference_that_leads_nowhere_is_an_error(trained: Project) -> None:
         with pytest.raises(MlrunError) as caught:
             trained.run(parameters=(("model", reference),))
         assert caught.value.code == code
+
+
+def test_a_reference_that_leads_nowhere_is_told_with_its_line(trained: Project) -> None:
+    for reference, code in (("run:nobody:model.txt", "no-such-run"), ("run:latest", "bad-reference")):
+        trained.declare("cat $MLRUN_INPUT_1 > score.txt", inputs=[reference])
+        with pytest.raises(MlrunError) as caught:
+            trained.run()
+        assert (caught.value.code, caught.value.place and caught.value.place.file) == (code, "MLproject")
+        codes = {finding.code for finding in check(trained.folder).findings}
+        assert ("bad-reference" in codes) == (code == "bad-reference")
 
 
 def test_an_output_that_the_store_lost_is_an_error(trained: Project) -> None:

@@ -14,7 +14,7 @@ from mlrun.errors import ParameterError, ProjectError
 from mlrun.model import EntryPoint, Finding, RunSpec, Tolerance
 from mlrun.resolve.bash import read
 from mlrun.resolve.parameters import Locator as Locator
-from mlrun.resolve.parameters import bind, near_miss, printable
+from mlrun.resolve.parameters import bind, fetched, near_miss, printable
 from mlrun.resolve.spots import HOLE, Spot, bare
 from mlrun.value import positional_value, replace
 
@@ -232,7 +232,7 @@ def _inputs(
     found, named = [], []
     for spec in _data(entry_point.inputs, values):
         if spec.path.startswith("run:"):
-            spec = replace(spec, path=files.download(spec.path))
+            spec = replace(spec, path=fetched(spec.path, spec.place, files))
             named.append(spec.path)
         found.append(spec)
     return tuple(found), tuple(named)

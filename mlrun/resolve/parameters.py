@@ -10,14 +10,14 @@ import os
 import re
 from typing import TYPE_CHECKING, Protocol
 
-from mlrun.errors import ParameterError
+from mlrun.errors import MlrunError, ParameterError
 from mlrun.model import BoundParameter, Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from mlrun.model import EntryPoint, Origin, Parameter, RunRequest
+    from mlrun.model import EntryPoint, Origin, Parameter, Place, RunRequest
 
 
 class Locator(Protocol):
@@ -302,13 +302,22 @@ def _bind_one(parameter: Parameter, value: str, origin: Origin, files: Locator) 
     return bound
 
 
+def fetched(url: str, place: Place | None, files: Locator) -> str:
+    """Where that lies which a URL or `run:NAME:PATH` names; an error is told with the line that names it."""
+    try:
+        return files.download(url)
+    except MlrunError as error:
+        error.place = error.place or place
+        raise
+
+
 def _local_path(parameter: Parameter, value: str, origin: Origin, files: Locator) -> str:
     """The absolute path of what a `path` parameter names."""
     scheme = re.match(_SCHEME, value)
     if scheme is None or _found(value, origin, files) is not None:
         path = _found(value, origin, files)
     elif scheme[1].lower() in {"http", "https", "run"}:
-        return files.download(value)
+        return fetched(value, parameter.place, files)
     elif scheme[1].lower() == "file":
         path = _found(_path_of_file_url(value), origin, files)
     else:
