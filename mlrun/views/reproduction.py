@@ -69,8 +69,8 @@ def verdict(found: Reproduction) -> str:
 def verdict_of_steps(found: Reproductions) -> str:
     """One sentence for a pipeline."""
     if found.verdict == "impossible":
-        count = f"{len(found.steps)} of {words.plural(len(found.original.steps), 'step')}"
-        return f"{found.original.name} cannot be repeated, for {count} cannot; nothing was run"
+        some = f"{len(found.steps)} of {words.plural(len(found.original.steps), 'step')}"
+        return f"{found.original.name} cannot be repeated, for {some} cannot; nothing was run"
     counts = {level: sum(step.verdict == level for step in found.steps) for level in _WORDS}
     told = ", ".join(f"{count} {_WORDS[level]}" for level, count in counts.items() if count)
     count, of = len(found.steps), len(found.original.steps)
