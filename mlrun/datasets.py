@@ -167,7 +167,8 @@ class Desk:
             change: Literal["added", "removed"] = "removed" if theirs is None else "added"
             return Item(name=known.name, change=change, before=before, after=after)
         if ours.artifact.digest is None or theirs.artifact.digest is None:
-            note = "it could not be read when it was recorded"
+            named = _is_name_only(ours.artifact) or _is_name_only(theirs.artifact)
+            note = "only its name is known" if named else "it could not be read when it was recorded"
             return Item(name=known.name, change="unknown", before=before, after=after, note=note)
         if ours.artifact.digest == theirs.artifact.digest:
             return Item(name=known.name, change="same", before=before, after=after)
@@ -284,7 +285,7 @@ def status(records: tuple[RunRecord, ...], reader: Reader, store: Store) -> tupl
     found = []
     for record in records:
         for item in record.inputs:
-            place = Contents.place(record, item)
+            place = None if _is_name_only(item) else Contents.place(record, item)
             if place is None or _was_fetched(record, item):
                 continue
             key = (str(place), "some" if is_pattern(place.name) and not place.exists() else "")
@@ -295,6 +296,11 @@ def status(records: tuple[RunRecord, ...], reader: Reader, store: Store) -> tupl
                 now = _now_of_part(item, place, reader, store)
             found.append(_status(record, item, *now))
     return tuple(found)
+
+
+def _is_name_only(item: Artifact) -> bool:
+    """Whether it is a data set that code told MLflow of, and no file: there is nothing to look at."""
+    return item.kind == "dataset" and item.digest is None and item.files == 0
 
 
 def _was_fetched(record: RunRecord, item: Artifact) -> bool:

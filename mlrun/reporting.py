@@ -114,7 +114,7 @@ def with_reported(
     keeper = _Keeper(store)
     record = _taken_over(record, reported, store, keeper)
     if not keeper.findings:  # else it is all that there is of some file
-        remove_tree(paths.mlflow / "artifacts", trash=store.home.trash)
+        mlflow.forget(paths.mlflow, trash=store.home.trash)
     return record, tuple(keeper.findings)
 
 

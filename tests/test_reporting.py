@@ -94,6 +94,9 @@ def test_passwords_in_addresses_are_not_recorded_and_data_sets_have_names(shell:
     assert record["parameters"]["source"]["value"] == "https://host/wine.csv"
     assert record["tags"] == {"store": "s3://key@bucket/a"}
     assert [each["path"] for each in record["inputs"]] == ["https://host/wine.csv", "made"]
+    assert shell.mlrun("data", "status").returncode == 0
+    folder = Home(shell.home.root).run(record["id"]).root
+    assert not [path for path in folder.rglob("*") if path.is_file() and b"hunter2" in path.read_bytes()]
 
 
 @pytest.mark.slow

@@ -105,6 +105,18 @@ def collect(folder: Path) -> Reported:
     return collected(folder)
 
 
+def forget(folder: Path, *, trash: Path) -> None:
+    """Remove what was collected and is kept elsewhere now: artifacts, and what was told word by word, which
+    may hold passwords. The series of logged models stay."""
+    from mlrun.files import remove_tree
+    from mlrun.tracking.mlflow.ledger import Folder
+
+    files = Folder(folder)
+    remove_tree(files.artifacts, trash=trash)
+    with contextlib.suppress(OSError):
+        files.journal.unlink()
+
+
 def named_ports(directory: Path) -> tuple[int, ...]:
     """Ports of loopback at which the files of a project expect a tracking server: what `serve` calls `also`.
 
