@@ -607,10 +607,17 @@ class _Placing:
         run, name = artifact.run or "", artifact.path.rpartition("/")[2]
         with contextlib.suppress(StoreError):
             self.store.load(run)
-            if artifact.digest is not None and self.store.objects.has(artifact.digest):
+            if self._is_kept(artifact):
                 return
         message = f"its input `{name}`, which run {run[:8]} made, is not in the store any more"
         self.ready.reasons.append(_reason("data-gone", message))
+
+    def _is_kept(self, artifact: Artifact) -> bool:
+        """Raises StoreError."""
+        objects = self.store.objects
+        if artifact.digest is None or not objects.has(artifact.digest):
+            return False
+        return not artifact.tree or objects.has_files_of(artifact.digest)
 
     def _fetched(self, artifact: Artifact, target: Path) -> bool:
         """From the store."""
