@@ -403,7 +403,7 @@ def _notes_on(outcome: Outcome) -> tuple[Finding, ...]:
 
 
 def left_behind(prepared: Prepared, kept: Collection[str] = (), *, caller: Caller) -> tuple[str, ...]:
-    """What the program wrote into a checkout of ours, and is neither declared nor `kept`.
+    """What the program wrote into a checkout of ours, and is neither declared, nor `kept`, nor bytecode.
 
     All paths are relative to the checkout's root.
     """
@@ -411,7 +411,11 @@ def left_behind(prepared: Prepared, kept: Collection[str] = (), *, caller: Calle
     outputs = tuple(os.path.normpath(prefix + output.path) for output in prepared.spec.outputs)
     changed = source.changed_files(prepared.snapshot, caller=caller)
     return tuple(
-        path for path in changed if path not in kept and not any(_covers(each, path) for each in outputs)
+        path
+        for path in changed
+        if path not in kept
+        and not path.endswith((".pyc", "__pycache__/", "__pycache__"))
+        and not any(_covers(each, path) for each in outputs)
     )
 
 

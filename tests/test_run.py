@@ -226,10 +226,15 @@ def test_isolated_runs_elsewhere_and_keeps_what_was_neither_declared_nor_seen(
 
 
 def test_a_git_url_runs_from_a_checkout_that_goes(shell: Shell, project: Path, tmp_path: Path) -> None:
-    write(project, "pwd", git=True)
+    (project / "lib").mkdir()
+    (project / "lib/__init__.py").write_text("x = 1\n")
+    write(project, "pwd; python -c 'import lib; print(lib.__cached__)'", git=True)
     first = shell.mlrun("run", f"file://{project}@main")
     assert first.returncode == 0, first.stderr
-    assert not Path(first.stdout.strip()).exists()
+    folder, bytecode = first.stdout.split()
+    assert bytecode.startswith(f"{folder}/lib/__pycache__/")
+    assert not Path(folder).exists()
+    assert "stay in" not in first.stderr
     record = shell.show()
     assert record["source"]["kind"] == "git"
     assert record["source"]["branch"] == "main"
