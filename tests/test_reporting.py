@@ -253,6 +253,11 @@ def test_a_database_of_its_own_is_pointed_out(shell: Shell) -> None:
     done = shell.mlrun("run", ".", "--env-manager", "system")
     assert done.returncode == 0, done.stderr
     assert "into a store of its own, such as `mlflow.db" in done.stderr
+    another = script.replace("mlflow.db", "my.sqlite")
+    (shell.cwd / "train.py").write_text(another)
+    assert "such as `my.sqlite" not in shell.mlrun("run", ".", "--env-manager", "system").stderr
+    (shell.cwd / "train.py").write_text(another.replace("my.sq", "own.sq").replace("runs", "latest_metrics"))
+    assert "such as `own.sqlite" in shell.mlrun("run", ".", "--env-manager", "system").stderr
 
 
 def test_a_disk_that_is_full_costs_neither_the_record_nor_what_was_told(shell: Shell, tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def runs_command(
             steps=steps or as_json or as_csv or bool(where or status or cached),
         )
     )
-    rows = tuple(_with_latest(store, row) if row.status == "running" else row for row in rows)
+    rows = tuple(_with_latest(store, row) if row.status in ("running", "lost") else row for row in rows)
     if as_json:
         _print_json(rows)
     elif as_csv:
@@ -103,7 +103,7 @@ def runs_command(
 
 
 def _with_latest(store: Store, row: RunRow) -> RunRow:
-    """A run in progress with what it has reported so far."""
+    """A run in progress, or one that was lost, with what it has reported so far."""
     from mlrun.errors import StoreError
     from mlrun.plotting import latest
     from mlrun.value import replace
