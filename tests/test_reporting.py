@@ -84,6 +84,7 @@ def test_what_is_logged_is_recorded(shell: Shell) -> None:
     assert 0 <= inner["duration_s"] <= record["duration_s"] + 1
     assert [output["path"] for output in inner["outputs"]] == ["c.txt"]
     assert shell.mlrun("get", "inner", "c.txt", "-o", "got").returncode == 0
+    assert shell.mlrun("verify", "inner").returncode == 0
     assert sorted(path.name for path in shell.cwd.iterdir()) == ["MLproject", "got", "train.py"]
 
 
