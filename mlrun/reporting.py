@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _OWN_STORES = re.compile(r"(.*/)?(mlruns(/.*)?|mlflow\.db)")
+_SCHEMA = re.compile(rb'CREATE TABLE "?latest_metrics')
+_SCHEMA_WITHIN = 2 << 20
+"""Bytes of a database that are searched."""
 _LOOPBACK = "127.0.0.1"
 _STORE_TAG = "mlflow.tracking_uri"
 _DEFAULT_EXPERIMENT = "Default"
@@ -128,7 +131,7 @@ def with_files(
     written = tuple(written)
     record, from_store = _with_own_store(record, store, written, directory)
     record, findings = _with_curves(record, store, written, directory)
-    return record, (*from_store, *findings, *_logged_elsewhere(record))
+    return record, (*from_store, *findings, *_logged_elsewhere(record, directory))
 
 
 def _with_own_store(
@@ -232,10 +235,16 @@ def _within(output: Path) -> Iterator[str]:
         yield str(output)
 
 
-def _logged_elsewhere(record: RunRecord) -> tuple[Finding, ...]:
+def _logged_elsewhere(record: RunRecord, directory: Path) -> tuple[Finding, ...]:
     """A warning where the program logged through MLflow to files of its own, as its outputs tell."""
-    stores = [output.path for output in record.outputs if _OWN_STORES.fullmatch(output.path)]
-    if not stores or record.metrics:
+    if record.metrics:
+        return ()
+    stores = [
+        output.path
+        for output in record.outputs
+        if _OWN_STORES.fullmatch(output.path) or _is_store(directory / output.path, output)
+    ]
+    if not stores:
         return ()
     return (
         Finding(
@@ -246,6 +255,18 @@ def _logged_elsewhere(record: RunRecord) -> tuple[Finding, ...]:
             hint="without `set_tracking_uri` in the code, they would be",
         ),
     )
+
+
+def _is_store(path: Path, output: Artifact) -> bool:
+    """Whether it is a database of MLflow's, by the text of its schema, which stands near its beginning."""
+    if output.tree or not path.name.endswith((".db", ".sqlite", ".sqlite3")):
+        return False
+    try:
+        with open(path, "rb") as file:
+            start = file.read(_SCHEMA_WITHIN)
+    except OSError:
+        return False
+    return start.startswith(b"SQLite format 3\0") and _SCHEMA.search(start) is not None
 
 
 def _keep_series(run: Run, paths: RunPaths) -> None:
