@@ -402,7 +402,7 @@ def _spared(
             return None
         replaced = caching.put_back(found, site)
     except (MlrunError, OSError) as error:
-        stage.teller.fact("cache", f"not looked for: {error}")
+        stage.teller.fact("cache", f"nothing is taken from it: {error}")
         return None
     now = time.time()
     record = caching.cached(record, found, key, ended_at=recording.utc(now), seconds=time.monotonic() - began)
