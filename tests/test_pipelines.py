@@ -414,6 +414,20 @@ MEETING = """\
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_an_environment_that_has_to_be_built_again_is_no_reason_to_run(
+    shell: Shell, project: Path, jobs: str
+) -> None:
+    (project / "raw.csv").write_text("1\n2\n3\n")
+    write(project, DIAMOND)
+    assert shell.mlrun("run", ".", "-q").returncode == 0
+    key = shell.show(shell.show()["steps"][0]["run"])["environment"]["key"]
+    assert shell.mlrun("env", "rm", key.removeprefix("blake3:")).returncode == 0
+    assert shell.mlrun("run", ".", "-q", "-j", jobs).returncode == 0
+    assert set(states(shell.show()).values()) == {"cached"}
+
+
+@pytest.mark.slow
 def test_what_would_be_put_back_counts_as_there_when_it_is_drawn(shell: Shell, project: Path) -> None:
     (project / "raw.csv").write_text("1\n2\n3\n")
     write(project, DIAMOND)

@@ -230,11 +230,13 @@ class _Run:
     def _prepared(self, step: Step, *, looked: bool = False) -> Prepared:
         """The step with the source as it is now: those before it have written there, and so may the user.
 
-        One that was `looked` for in the cache is not looked for again.
+        One that was `looked` for in the cache is not looked for again, unless the environment had to be
+        built first.
         """
         self._renew()
         request, spec = replace(step.request, name=f"{self._name}/{step.name}"), step.spec
-        if looked and spec.cache:
+        again = self._common.environment is None and self._wishes.only is None
+        if looked and spec.cache and not again:
             request, spec = replace(request, cache=False), replace(spec, cache=False)
         return Prepared(
             run_id=self._ids[step.name],
@@ -267,7 +269,8 @@ class _Run:
                 self._interrupted_by = self._interrupted_by or record.signal or "SIGINT"
                 self._schedule.halt()
         self._story.ended(step.name, state, record.duration_s, detail)
-        if state != "finished" and (running := self._schedule.running()) and not self._interrupted_by:
+        ended_well = state in ("finished", "cached")
+        if not ended_well and (running := self._schedule.running()) and not self._interrupted_by:
             self._stage.teller.say(f"still running, to be waited for: {', '.join(running)}")
 
     def _ended_badly(self, step: Step, error: MlrunError) -> None:
