@@ -1075,3 +1075,22 @@ def test_a_password_before_a_host_is_not_repeated_where_no_url_is_understood(tmp
         parse_target("ada:pa55word@host:team/wine.git", None, directory=str(tmp_path))
     assert "pa55word" not in f"{caught.value} {caught.value.hint} {caught.value.details}"
     assert "ada@host" in str(caught.value)
+
+
+@pytest.mark.parametrize("in_git", [True, False])
+def test_an_edit_within_the_same_second_is_seen(take: Take, tmp_path: Path, in_git: bool) -> None:
+    """Of the same size, and with stat data that git's index cannot tell from those before."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    trees = set()
+    for attempt in range(8):  # a second may end in between
+        path = folder / f"{attempt}.py"
+        path.write_text("x = 1\n")
+        if in_git:
+            git(folder, "init", "-q")
+            git(folder, "add", ".")
+            git(folder, "commit", "-qm", f"number {attempt}")
+        trees.add(take(str(folder)).tree)
+        path.write_text("x = 2\n")
+        trees.add(take(str(folder)).tree)
+    assert len(trees) == 16

@@ -17,12 +17,19 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def scratch_index(place: Path, source: Path) -> Iterator[Path]:
-    """A private copy of an index, with its stat data; `git` may lock and replace it as it likes."""
+    """A private copy of an index, with its stat data; `git` may lock and replace it as it likes.
+
+    It keeps the index's own time: by it git knows which entries are too young for their stat data to be
+    trusted (Documentation/technical/racy-git.txt), and reads those again.
+    """
     place.mkdir(parents=True, exist_ok=True)
     index = place / f"index.{os.getpid()}.{time.monotonic_ns()}"
     try:
-        with contextlib.suppress(FileNotFoundError):
-            shutil.copyfile(source, index)
+        with contextlib.suppress(FileNotFoundError), open(source, "rb") as original:
+            with open(index, "wb") as copy:
+                shutil.copyfileobj(original, copy)
+            status = os.fstat(original.fileno())
+            os.utime(index, ns=(status.st_atime_ns, status.st_mtime_ns))
         yield index
     finally:
         index.unlink(missing_ok=True)
