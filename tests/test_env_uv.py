@@ -46,6 +46,17 @@ def test_an_index_that_is_down_is_no_reason_for_other_packages(status: str) -> N
     assert error.code == "no-network"
 
 
+def test_a_package_whose_file_is_gone_is_named() -> None:
+    said = (
+        "error: Failed to download `seasoning==1.0.0`\n"
+        "  cause: Failed to fetch: https://x.example/seasoning.whl\n"
+        "  cause: HTTP status client error (404 Not Found) for url (https://x.example/s.whl)\n"
+    )
+    error = explain("install its packages", Captured(exit_code=2, stdout=b"", stderr=said.encode()))
+    assert error.message.startswith("cannot install its packages: `seasoning==1.0.0`: ")
+    assert "404 Not Found" in error.message
+
+
 def test_a_package_of_the_projects_own_that_does_not_build_is_told_by_its_cause() -> None:
     said = b"error: Failed to build `mine @ file:///p`\n  cause: Call to `hatchling.build` failed\n"
     error = explain("build mine", Captured(exit_code=1, stdout=b"", stderr=said))

@@ -28,6 +28,7 @@ _NOT_INHERITED = re.compile(
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE = re.compile(r"(warning: |Using |Resolved |Prepared |Downloading |Downloaded |Building |Built )")
 _WARNING = re.compile(r"^WARN .*\n(?:(?!error|hint|warning|\s*[×╰├]).*\n)*", re.MULTILINE)
+_NOT_HAD = re.compile(r"^error: Failed to (?:download|fetch)(?: and build)? `([^`]+)`", re.MULTILINE)
 _QUOTED_LINES = 20
 
 BIG_ONLY_AS_WHEELS = f"--only-binary={','.join(BIG)}"
@@ -158,8 +159,11 @@ def explain(doing: str, said: Captured) -> EnvironmentBuildError:
         )
     if away := _away(text):
         return away
+    reason = _unsolved(text) or _reason(lines, said.exit_code)
+    if (wanted := _NOT_HAD.search(text)) and wanted[1] not in reason:
+        reason = f"`{wanted[1]}`: {reason}"
     return EnvironmentBuildError(
-        f"cannot {doing}: {_unsolved(text) or _reason(lines, said.exit_code)}",
+        f"cannot {doing}: {reason}",
         code=_code(text),
         hint=_hint(text),
         details=tuple(_middle_left_out(lines)),
