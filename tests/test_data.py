@@ -584,12 +584,14 @@ def test_some_of_many_files_are_the_folder_in_which_only_they_lie(tmp_path: Path
     for name in names:
         (only / name).parent.mkdir(parents=True, exist_ok=True)
         (only / name).write_bytes((folder / name).read_bytes())
-    statuses = tuple((folder / name).stat() for name in names)
     expected = described(only).artifact.digest
     for reader in (data.Reader(), data.Reader(Cache(compiled)), data.Reader(Cache(compiled))):
-        for given in (None, statuses):
-            found = data.describe_some(folder, names, shown="f", kind="data", reader=reader, statuses=given)
-            assert (found.artifact.digest, found.artifact.files) == (expected, 1101)
+        found = data.describe_some(folder, names, shown="f", kind="data", reader=reader)
+        assert (found.artifact.digest, found.artifact.files) == (expected, 1101)
+        assert found.tree is not None
+        assert found.tree.stamps[trees.SIZE :: trees.STAMP].tolist() == [
+            (folder / os.fsdecode(name)).stat().st_size for name in found.tree.split_names()
+        ]
 
 
 def test_the_program_reads_only_what_has_changed(tmp_path: Path, compiled: Path) -> None:

@@ -14,8 +14,8 @@ import pytest
 
 from mlrun.files import Cache
 from mlrun.observe import INCOMPLETE, building, events, rules, strace
-from mlrun.observe.grouping import AT_MOST, MANY, grouped
-from mlrun.observe.meaning import Seen, understood
+from mlrun.observe.grouping import AT_MOST, MANY, by_folder, grouped
+from mlrun.observe.meaning import Read, Seen, understood
 from tests import observe
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Watched:
 
     def seen(self, since: int, cwd: Path) -> Seen:
         noted = self.events(cwd)
-        return understood(noted, wants=self.rules.wants, since=since)
+        return understood(noted, rules=self.rules, since=since)
 
     def events(self, cwd: Path) -> list[Event]:
         if self.how == "strace":
@@ -103,7 +103,9 @@ def watched(shim: Path, tmp_path: Path) -> Watched:
 def names(paths: tuple[str, ...], project: Path) -> frozenset[str]:
     """Relative to the project, folders for many files; what is the program's own code left out."""
     data = [path for path in paths if not path.endswith((".py", ".sh", ".c", ".pyc"))]
-    return frozenset(os.path.relpath(group.path, project) for group in grouped(data, never={str(project)}))
+    return frozenset(
+        os.path.relpath(group.path, project) for group in grouped(by_folder(data), never={str(project)})
+    )
 
 
 def check(name: str, watched: Watched, project: Path) -> None:
@@ -314,7 +316,10 @@ def test_a_file_is_told_once_however_often_it_is_opened(watched: Watched, projec
     for number in range(9000):
         (project / "many" / str(number)).touch()
     seen = watched.run(sys.executable, "-c", code, cwd=project)
-    assert len(seen.reads) == 9000
+    assert [len(crowd.names) for crowd in seen.crowds] == [9000]
+    assert seen.singled(()).reads == tuple(
+        Read(str(project / "many" / name), 0, "same") for name in sorted(map(str, range(9000)))
+    )
     assert len(watched.events(project)) < 9000 * 1.8
 
 
@@ -357,12 +362,12 @@ def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
         variables, wanted=["/home/ada/.cache/mlrun/work-v1/ab"], unwanted=["/home/ada/.cache/mlrun"]
     )
     assert found.wants(path) is wanted
-    wants = found.chooser()
-    assert (wants(path), wants(path)) == (wanted, wanted)
+    if found.wants_all(path[: path.rindex("/") + 1]):
+        assert wanted is not path.endswith(rules.BY_PRODUCTS_END)
 
 
 def groups(*paths: str) -> list[str]:
-    return [group.path for group in grouped(paths, never={"/p", "/"})]
+    return [group.path for group in grouped(by_folder(paths), never={"/p", "/"})]
 
 
 def many(folder: str, ending: str = "png", count: int = MANY) -> list[str]:

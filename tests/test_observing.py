@@ -237,6 +237,59 @@ def test_what_a_secret_names_is_not_told(project: Project, tmp_path: Path) -> No
     assert paths(record["outputs"]) == ["out.csv"]
 
 
+READ_AND_CHANGE = """
+import os
+for number in range(1200):
+    open(f"{folder}/ä{number}").close()
+os.utime(f"{folder}/ä1", (1, 1))
+os.unlink(f"{folder}/ä2")
+os.unlink(f"{folder}/ä3")
+os.mkfifo(f"{folder}/ä3")
+open(f"{folder}/ä4", "a").write("more")
+open(f"{folder}/new", "w").close()
+open(f"{folder}/new").close()
+"""
+
+
+@pytest.mark.parametrize("count", [600, 1200], ids=["by us", "by the program"])
+def test_what_became_of_many_files_is_found_out_when_they_are_hashed(
+    project: Project, tmp_path: Path, count: int
+) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"ä{number}").write_text(str(number))
+    code = READ_AND_CHANGE.replace("1200", str(count))
+    (project.folder / "read.py").write_text(f"folder = {str(folder)!r}\n{code}")
+    project.write(f"{sys.executable} read.py")
+    record = project.record()
+    [found] = record["inputs"]
+    assert (found["path"], found["files"]) == (str(folder), count - 4)
+    expected = tmp_path / "expected"
+    shutil.copytree(folder, expected, ignore=lambda *_: ["ä1", "ä2", "ä3", "ä4", "new"])
+    assert (
+        json.loads(project.mlrun("data", "hash", str(expected), "--json").stdout)[0]["digest"]
+        == found["digest"]
+    )
+    assert record["warnings"][:3] == [
+        f"what was read of `{folder}/ä4` has no digest: the run itself wrote it afterwards",
+        f"what was read of `{folder}/ä1` has no digest: somebody else changed it during the run",
+        f"what was read of `{folder}/ä2` has no digest: it was removed during the run",
+    ]
+    assert paths(record["outputs"]) == [f"{folder}/new", f"{folder}/ä4"]
+
+
+def test_links_among_many_declared_files_are_told_where_they_lead(project: Project, tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "many", tmp_path / "elsewhere.txt"
+    elsewhere.write_text("far")
+    folder.mkdir()
+    for number in range(600):
+        (folder / str(number)).write_text(str(number))
+    (folder / "link").symlink_to(elsewhere)
+    project.write(f"cat {folder}/* > /dev/null", inputs=[str(folder)])
+    assert paths(project.record()["inputs"]) == [str(folder), f"{folder}/link"]
+
+
 def test_many_files_are_one_data_set(project: Project, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()

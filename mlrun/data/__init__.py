@@ -19,6 +19,7 @@ from mlrun.model import Artifact, Digest, Finding
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
+    from mlrun.data.trees import Tree
     from mlrun.files import Cache
     from mlrun.model import DataSpec
 
@@ -39,12 +40,16 @@ _READ_ALL = Reader()
 
 @value
 class Found:
-    """One input or output: `contents` are the files to keep, `manifest` what a folder's digest is of."""
+    """One input or output: `contents` are the files to keep, `manifest` what a folder's digest is of.
+
+    Of some files of a folder, `tree` is what they were like.
+    """
 
     artifact: Artifact
     contents: tuple[tuple[Digest, Path], ...] = ()
     manifest: bytes | None = None
     findings: tuple[Finding, ...] = ()
+    tree: Tree | None = None
 
 
 @value
@@ -96,13 +101,9 @@ def describe_some(
     kind: str,
     reader: Reader = _READ_ALL,
     contents: bool = True,
-    statuses: tuple[os.stat_result, ...] | None = None,
 ) -> Found:
-    """Some files of a folder, as the folder in which only they lie; not declared.
-
-    `statuses` are those of the files, where somebody has just asked for them.
-    """
-    folder = reader.some(os.fspath(root), names, contents=contents, statuses=statuses)
+    """Some files of a folder, as the folder in which only they lie; not declared."""
+    folder = reader.some(os.fspath(root), names, contents=contents)
     return Found(
         artifact=Artifact(
             path=shown,
@@ -116,6 +117,7 @@ def describe_some(
         contents=tuple((its_digest, Path(path)) for its_digest, path in folder.contents if contents),
         manifest=folder.manifest if contents else None,
         findings=_unread_within(shown, folder.troubles),
+        tree=folder.tree,
     )
 
 

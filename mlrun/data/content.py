@@ -101,35 +101,14 @@ class Reader:
         """All that lies in a folder; with `contents`, the files themselves and the manifest too."""
         return self._folder(root, None, contents=contents)
 
-    def some(
-        self,
-        root: str,
-        names: Sequence[str],
-        *,
-        contents: bool = True,
-        statuses: Sequence[os.stat_result] | None = None,
-    ) -> Folder:
-        """The same, of a folder in which nothing but these files lies (links are followed).
+    def some(self, root: str, names: Sequence[str], *, contents: bool = True) -> Folder:
+        """The same, of a folder in which nothing but these files lies (links are followed)."""
+        return self._folder(root, sorted(map(os.fsencode, names)), contents=contents)
 
-        `statuses` are those of the files, where somebody has just asked for them.
-        """
-        if statuses is None:
-            return self._folder(root, sorted(os.fsencode(name) for name in names), contents=contents)
-        known = {os.fsencode(name): status for name, status in zip(names, statuses, strict=True)}
-        ordered = sorted(known)
-        listed = listing.of_statuses(ordered, [known[name] for name in ordered])
-        return self._folder(root, ordered, listed, contents=contents)
-
-    def _folder(
-        self, root: str, names: Sequence[bytes] | None, listed: Tree | None = None, *, contents: bool
-    ) -> Folder:
+    def _folder(self, root: str, names: Sequence[bytes] | None, *, contents: bool) -> Folder:
         started = memory.now_ns()
-        if listed is not None:
-            known = self._recall(root)
-            if known is not None and listed.resembles(known.tree):
-                return _as_remembered(known, root, contents=contents)
         found = self._by_program(root, names, started, contents=contents)
-        return found or self._by_python(root, names, listed, started, contents=contents)
+        return found or self._by_python(root, names, started, contents=contents)
 
     def _recall(self, root: str) -> Remembered | None:
         return None if self._cache is None else memory.recall(self._cache, root)
@@ -164,8 +143,11 @@ class Reader:
             answer = native.ask(program, root, names, old=old, new=new, proven=proven, told=hear)
             if answer is None:
                 return None
-            found = self._told(root, answer, old if answer.is_same else new, contents=contents)
-            if found is not None and not answer.is_same and (names is None or memory.load(old) is None):
+            if names is None and answer.is_whole and not answer.links and not contents:
+                found: Folder | None = Folder(_tagged(answer.digest), answer.size, answer.files)
+            else:
+                found = self._told(root, answer, old if answer.is_same else new, contents=contents)
+            if found is not None and not answer.is_same and _is_of(memory.load(old), names):
                 if answer.is_whole:
                     memory.adopt(new, old)
                 else:
@@ -176,9 +158,7 @@ class Reader:
                 new.unlink()
 
     def _told(self, root: str, answer: native.Answer, file: Path, *, contents: bool) -> Folder | None:
-        """What the program found. The file tells all of it, and is read only if the answer does not do."""
-        if answer.is_whole and not answer.links and not contents:
-            return Folder(_tagged(answer.digest), answer.size, answer.files)
+        """All that the program found."""
         known = memory.load(file)
         if known is None:
             return None
@@ -195,13 +175,12 @@ class Reader:
         self,
         root: str,
         names: Sequence[bytes] | None,
-        listed: Tree | None,
         started: int,
         *,
         contents: bool,
     ) -> Folder:
         known = self._recall(root)
-        tree = listed or (listing.walk(root) if names is None else listing.those(root, names))
+        tree = listing.walk(root) if names is None else listing.those(root, names)
         if known and tree.resembles(known.tree):
             return _as_remembered(known, root, contents=contents)
         answered, unread = listing.known_and_unread(tree, known.tree if known else None)
@@ -209,7 +188,7 @@ class Reader:
         answers = self._read_all(root, [paths[at] for at in unread])
         tree = tree.filled([*answered, *zip(unread, answers, strict=True)])
         found = _written(tree, root)
-        if names is None or known is None:
+        if _is_of(known, names):
             self._remember(root, found, started)
         return found
 
@@ -247,6 +226,11 @@ def _has_many(root: str, memory_of_it: Path) -> bool:
     return False
 
 
+def _is_of(known: Remembered | None, names: Sequence[bytes] | None) -> bool:
+    """Whether what is remembered, if anything, is of these files (or all), not of others of the folder."""
+    return names is None or known is None or known.tree.split_names() == names
+
+
 def _tagged(its_digest: bytes) -> Digest:
     return Digest(digest.TAG + its_digest.hex())
 
@@ -254,7 +238,7 @@ def _tagged(its_digest: bytes) -> Digest:
 def _as_remembered(known: Remembered, root: str, *, contents: bool) -> Folder:
     if contents:
         return _written(known.tree, root)
-    return Folder(_tagged(known.digest), known.size, known.files, links=known.tree.links())
+    return Folder(_tagged(known.digest), known.size, known.files, links=known.tree.links(), tree=known.tree)
 
 
 def _written(tree: Tree, root: str) -> Folder:

@@ -70,13 +70,6 @@ def those(root: str, names: Sequence[bytes]) -> Tree:
     return trees.of_entries(entries)
 
 
-def of_statuses(names: Sequence[bytes], statuses: Sequence[os.stat_result]) -> Tree:
-    """The same, where somebody has just asked for their statuses."""
-    return trees.of_entries(
-        [(name, stamp_of(status), b"") for name, status in zip(names, statuses, strict=True)]
-    )
-
-
 def _problem(error: OSError, mode: int = 0) -> Stamp:
     return (trees.NONE, error.errno or CHANGED, 0, 0, mode)
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from mlrun.observe import NOT_THE_PROGRAMS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _HEAD = struct.Struct("<QQ")
@@ -38,29 +37,32 @@ class Event(NamedTuple):
     flags: int = 0
 
 
-def read(folder: Path) -> Iterator[Event]:
+def read(folder: Path) -> list[Event]:
     """All events of the logs in a folder, each log's in its order. Raises OSError."""
+    events: list[Event] = []
     names = os.listdir(folder)
     passed = {name.removeprefix(NOT_THE_PROGRAMS) for name in names if name.startswith(NOT_THE_PROGRAMS)}
     for name in names:
         if name.startswith("log."):
             with open(folder / name, "rb") as file:
-                yield from _events(file.read(), frozenset(map(int, passed)))
+                _add_events(events, file.read(), frozenset(map(int, passed)))
+    return events
 
 
-def _events(log: bytes, passed: frozenset[int]) -> Iterator[Event]:
+def _add_events(events: list[Event], log: bytes, passed: frozenset[int]) -> None:
     if len(log) < _HEAD.size:
         return
     used, _ = _HEAD.unpack_from(log)
     at, end = _HEAD.size, min(used, len(log))
     unpack, head, encoding = _RECORD.unpack_from, _RECORD.size, sys.getfilesystemencoding()
+    add, new = events.append, tuple.__new__  # what Event() does, without the call of a function
     while at + head <= end:  # there may be a hundred thousand: each call in here counts
         length, kind, time, size, modified, flags, pid = unpack(log, at)
         if length < head or at + length > len(log):
             return
         if kind in _KINDS and pid not in passed:
-            first, _, rest = log[at + head : at + length].partition(b"\0")
-            path = first.decode(encoding, "surrogateescape")
-            second = os.fsdecode(rest.partition(b"\0")[0]) if kind in b"ML" else ""
-            yield Event(_KINDS[kind], time, path, second, size if modified else -1, modified, flags)
+            ends = log.find(b"\0", at + head)
+            path = log[at + head : ends].decode(encoding, "surrogateescape")
+            second = os.fsdecode(log[ends + 1 : log.find(b"\0", ends + 1)]) if kind in b"ML" else ""
+            add(new(Event, (_KINDS[kind], time, path, second, size if modified else -1, modified, flags)))
         at += length

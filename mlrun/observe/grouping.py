@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mlrun.value import draft, field, positional_value
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 MANY = 20
 """From so many files on a folder is one entry."""
@@ -44,12 +44,20 @@ class Group:
         return os.path.join(self.folder, self.pattern) if self.pattern else self.folder
 
 
-def grouped(paths: Iterable[str], *, never: Collection[str]) -> tuple[Group, ...]:
-    """Absolute paths as few entries, sorted; `never` are folders that are no data set as a whole."""
-    unique = sorted(set(paths))
+def by_folder(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Absolute paths as the names that lie in each folder, all in order."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(set(paths)):
+        folder, _, name = path.rpartition("/")
+        found.setdefault(folder, []).append(name)
+    return found
+
+
+def grouped(files: Mapping[str, Sequence[str]], *, never: Collection[str]) -> tuple[Group, ...]:
+    """Files by their folders as few entries, sorted; `never` are folders that are no data set as a whole."""
     many = MANY
     while True:
-        groups = _grouped(unique, never, many)
+        groups = _grouped(files, never, many)
         if len(groups) <= AT_MOST or many <= 2:
             return tuple(sorted(groups, key=lambda group: group.path))
         many //= 2
@@ -58,7 +66,8 @@ def grouped(paths: Iterable[str], *, never: Collection[str]) -> tuple[Group, ...
 @draft
 class _Folder:
     path: str
-    files: list[str] = field(default_factory=list)
+    files: Sequence[str] = ()
+    """Names."""
     folders: dict[str, _Folder] = field(default_factory=dict)
     whole: bool = False
 
@@ -67,27 +76,29 @@ class _Folder:
         """Whether all that lies in it is one whole."""
         return self.whole or (not self.files and [each.is_set for each in self.folders.values()] == [True])
 
-    def all_files(self) -> Iterator[str]:
-        yield from self.files
-        for folder in self.folders.values():
-            yield from folder.all_files()
+    def all_files(self) -> Sequence[str]:
+        """Their names below this folder, in order."""
+        if not self.folders:
+            return self.files
+        within = [f"{name}/{each}" for name, folder in self.folders.items() for each in folder.all_files()]
+        return sorted([*self.files, *within])
 
 
-def _grouped(paths: list[str], never: Collection[str], many: int) -> list[Group]:
+def _grouped(files: Mapping[str, Sequence[str]], never: Collection[str], many: int) -> list[Group]:
     top = _Folder("/")
     found = {"": top}
-    for path in paths:
-        _folder_of(path, found).files.append(path)
+    for folder, names in files.items():
+        _folder(folder, found).files = names
     _judge(top, never, many)
     return list(_groups(top, never, many))
 
 
-def _folder_of(path: str, found: dict[str, _Folder]) -> _Folder:
-    parent = path.rpartition("/")[0]
-    if parent not in found:
-        found[parent] = _Folder(parent)
-        _folder_of(parent, found).folders[parent.rpartition("/")[2]] = found[parent]
-    return found[parent]
+def _folder(path: str, found: dict[str, _Folder]) -> _Folder:
+    if path not in found:
+        found[path] = _Folder(path)
+        above, _, name = path.rpartition("/")
+        _folder(above, found).folders[name] = found[path]
+    return found[path]
 
 
 def _judge(folder: _Folder, never: Collection[str], many: int) -> None:
@@ -101,12 +112,10 @@ def _judge(folder: _Folder, never: Collection[str], many: int) -> None:
 
 def _groups(folder: _Folder, never: Collection[str], many: int) -> Iterator[Group]:
     if folder.whole:
-        names = sorted(path[len(folder.path) + 1 :] for path in folder.all_files())
-        yield Group(folder.path, tuple(names))
+        yield Group(folder.path, tuple(folder.all_files()))
         return
     endings: dict[str, list[str]] = {}
-    for path in folder.files:
-        name = path.rpartition("/")[2]
+    for name in folder.files:
         endings.setdefault(os.path.splitext(name)[1], []).append(name)
     for ending, names in endings.items():
         if len(names) >= many and (folder.path in never or folder.path.count("/") < 2):

@@ -8,15 +8,21 @@ from __future__ import annotations
 
 import os
 import stat
-from operator import attrgetter
+from array import array
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mlrun.value import field, value
+from mlrun.observe.rules import BY_PRODUCTS_END
+from mlrun.value import draft, field, replace, value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from mlrun.observe.events import Event
+    from mlrun.observe.rules import Rules
+
+CROWD = 500
+"""From so many files of one folder on, that were only read, nobody looks at them before they are hashed."""
 
 State = Literal["same", "overwritten", "changed", "gone"]
 """What a file that was read is now: as it was; written by the run itself afterwards; changed by somebody
@@ -24,26 +30,52 @@ else; no longer there."""
 
 
 class Read(NamedTuple):
-    """A file that was read; `size` as it was opened, in bytes, -1 where that is not known; `status` as it is
-    now, where it is the same."""
+    """A file that was read; `size` as it was opened, in bytes, -1 where that is not known."""
 
     path: str
     size: int
     state: State
-    status: os.stat_result | None = None
+
+
+class Crowd(NamedTuple):
+    """Many files of one folder that were there before and were only read: their names in order, and what
+    they were like as they were opened: sizes in bytes, times of modification in ns since 1970."""
+
+    folder: str
+    names: tuple[str, ...]
+    sizes: array[int]
+    modified: array[int]
+
+    def without(self, names: Collection[str]) -> Crowd:
+        """Those that are left."""
+        if not names:
+            return self
+        left = [at for at, name in enumerate(self.names) if name not in names]
+        return Crowd(self.folder, *_columns([(self.names[i], self.sizes[i], self.modified[i]) for i in left]))
+
+    def looked_at(self, names: Collection[str]) -> Iterator[Read]:
+        """Some of them as they are by now; nothing of what is no file."""
+        for name, size, modified in zip(self.names, self.sizes, self.modified, strict=True):
+            if name in names:
+                path = f"{self.folder}/{name}"
+                state = _state(path, size, modified)
+                if state is not None:
+                    yield Read(path, size, state)
 
 
 @value
 class Seen:
     """All that was read and written, by absolute path, in order; nobody could see into `blind`.
 
-    To those of the `writes` that are `appended` nothing was done but that something was added at their ends.
-    `listed` are folders whose names were asked for, `absent` what was looked for and is still not there,
-    `found` what was looked at without being opened, `executed` programs and libraries, and `ways` folders
-    that were gone through by another name (a link), with that name first. Of these, only the shim tells.
+    Of the `crowds` nobody has asked yet what they are like now. To those of the `writes` that are `appended`
+    nothing was done but that something was added at their ends. `listed` are folders whose names were asked
+    for, `absent` what was looked for and is still not there, `found` what was looked at without being opened,
+    `executed` programs and libraries, and `ways` folders that were gone through by another name (a link),
+    with that name first. Of these, only the shim tells.
     """
 
     reads: tuple[Read, ...] = ()
+    crowds: tuple[Crowd, ...] = ()
     writes: tuple[str, ...] = ()
     blind: tuple[str, ...] = ()
     appended: frozenset[str] = frozenset()
@@ -53,6 +85,19 @@ class Seen:
     executed: tuple[str, ...] = ()
     ways: tuple[tuple[str, str], ...] = ()
 
+    def singled(self, unlike: Iterable[Read]) -> Seen:
+        """The same without crowds, once somebody has looked at them: all are the same but for some."""
+        if not self.crowds:
+            return self
+        others = {read.path: read for read in unlike}
+        paths = (
+            (f"{it.folder}/{name}", size)
+            for it in self.crowds
+            for name, size in zip(it.names, it.sizes, strict=True)
+        )
+        reads = (others.get(path) or Read(path, size, "same") for path, size in paths)
+        return replace(self, reads=(*self.reads, *reads), crowds=())
+
 
 _SOUGHT = {"N": "absent", "E": "found", "X": "executed"}
 
@@ -61,7 +106,8 @@ _SOUGHT = {"N": "absent", "E": "found", "X": "executed"}
 class _Story:
     """What happened, before anybody looked at what is there now."""
 
-    reads: dict[str, Event] = field(default_factory=dict)
+    reads: dict[str, dict[str, Event]] = field(default_factory=dict)
+    """By folder, then by name."""
     written: dict[str, Event] = field(default_factory=dict)
     updated: dict[str, Event] = field(default_factory=dict)
     rewritten: set[str] = field(default_factory=set)
@@ -73,57 +119,73 @@ class _Story:
     ways: dict[str, str] = field(default_factory=dict)
 
 
-def understood(
-    events: Iterable[Event], *, wants: Callable[[str], bool], since: int, more_writes: Iterable[str] = ()
-) -> Seen:
-    """What the events say, of paths that are wanted; `since` is when the run began, by the clock that files
-    are stamped with, ns since 1970.
+def understood(events: Iterable[Event], *, rules: Rules, since: int, more_writes: Iterable[str] = ()) -> Seen:
+    """What the events say, of paths that the rules want; `since` is when the run began, by the clock that
+    files are stamped with, ns since 1970.
 
     `more_writes` are files that are known to have been written, by whomever.
     """
-    story = _told(events, wants)
+    story = _told(events, rules)
     writes = dict.fromkeys(more_writes)
     candidates = {**story.updated, **story.written}
     writes |= dict.fromkeys(path for path, event in candidates.items() if _was_written(path, event, since))
+    crowds = tuple(_crowds(story.reads, writes, since))
+    crowded = {crowd.folder: frozenset(crowd.names) for crowd in crowds}
     reads = []
-    for path, event in story.reads.items():
+    for path, event in _by_path(story.reads, crowded):
         read = _read(path, event, writes, since, others=bool(story.blind))
         if read is not None:
             reads.append(read)
     return Seen(
         reads=tuple(sorted(reads, key=attrgetter("path"))),
+        crowds=crowds,
         writes=tuple(sorted(writes)),
         blind=tuple(story.blind),
         appended=frozenset(candidates).intersection(writes).difference(story.rewritten),
         listed=tuple(sorted(story.listed)),
         absent=tuple(sorted(path for path in story.absent if not os.path.lexists(path))),
-        found=tuple(sorted(story.found.difference(story.reads, writes))),
+        found=tuple(sorted(story.found.difference((path for path, _ in _by_path(story.reads)), writes))),
         executed=tuple(sorted(story.executed)),
         ways=tuple(sorted(story.ways.items())),
     )
 
 
-def _told(events: Iterable[Event], wants: Callable[[str], bool]) -> _Story:
-    story, real = _Story(), _RealFolders()
-    for event in sorted(events, key=attrgetter("time")):
-        path = real.path(event.path)
-        if "/__pycache__/" in path or "/__pycache__/" in event.second:
-            path = _source_of(path) if event.kind == "R" else ""
-            event = event._replace(size=-1)
-        if event.kind == "S":
-            story.blind[path] = None
-        elif path and event.kind in "ML":
-            _move(story, path, real.path(event.second), event, wants)
-        elif event.kind == "D":
-            story.listed.add(os.path.realpath(event.path))
-        elif path and wants(path):
-            if path != event.path and "/__pycache__/" not in event.path:
-                _went_through(story, event.path, path)
-            if event.kind in _SOUGHT:
-                getattr(story, _SOUGHT[event.kind]).add(path)
-            else:
-                _open(story, path, event)
+def _told(events: Iterable[Event], rules: Rules) -> _Story:
+    story, places = _Story(), _Places(rules)
+    for event in sorted(
+        events, key=itemgetter(1)
+    ):  # there may be a hundred thousand: each call in here counts
+        kind, _, path, *_ = event
+        folder, _, name = path.rpartition("/")
+        place = places[folder]
+        if kind == "R" and place.is_plain and name not in _NO_NAMES and not path.endswith(BY_PRODUCTS_END):
+            if path not in story.written and path not in story.updated:
+                place.reads.setdefault(name, event)
+        else:
+            _tell(story, event, places)
+    story.reads.update((place.path, place.reads) for place in places.values() if place.reads)
     return story
+
+
+def _tell(story: _Story, event: Event, places: _Places) -> None:
+    path, wants = places.real(event.path), places.rules.wants
+    if "/__pycache__/" in path or "/__pycache__/" in event.second:
+        path = _source_of(path) if event.kind == "R" else ""
+        event = event._replace(size=-1)
+    if event.kind == "S":
+        story.blind[path] = None
+    elif path and event.kind in "ML":
+        new = places.real(event.second)
+        _move(story, path, new, event, wanted=wants(new))
+    elif event.kind == "D":
+        story.listed.add(os.path.realpath(event.path))
+    elif path and wants(path):
+        if path != event.path and "/__pycache__/" not in event.path:
+            _went_through(story, event.path, path)
+        if event.kind in _SOUGHT:
+            getattr(story, _SOUGHT[event.kind]).add(path)
+        else:
+            _open(story, path, event, places)
 
 
 def _went_through(story: _Story, asked: str, path: str) -> None:
@@ -141,10 +203,11 @@ def _source_of(path: str) -> str:
     return source if os.path.exists(source) else ""
 
 
-def _open(story: _Story, path: str, event: Event) -> None:
+def _open(story: _Story, path: str, event: Event, places: _Places) -> None:
     known = path in story.written or path in story.updated
     if event.kind != "W" and not known and not (event.kind == "U" and event.size == 0):
-        story.reads.setdefault(path, event)
+        folder, _, name = path.rpartition("/")
+        places[folder].reads.setdefault(name, event)
     if event.kind != "R" and not event.flags & os.O_APPEND:
         story.rewritten.add(path)
     if event.kind == "W":
@@ -153,9 +216,9 @@ def _open(story: _Story, path: str, event: Event) -> None:
         story.updated.setdefault(path, event)
 
 
-def _move(story: _Story, old: str, new: str, event: Event, wants: Callable[[str], bool]) -> None:
+def _move(story: _Story, old: str, new: str, event: Event, *, wanted: bool) -> None:
     """What has got a new name was written under it; with a folder, all that had been written into it."""
-    if wants(new):
+    if wanted:
         story.written[new] = event
         story.rewritten.add(new)
     if os.path.isdir(new):
@@ -180,42 +243,95 @@ def _was_written(path: str, event: Event, since: int) -> bool:
     return status.st_ctime_ns >= since
 
 
+def _crowds(folders: dict[str, dict[str, Event]], writes: Iterable[str], since: int) -> Iterator[Crowd]:
+    written: dict[str, set[str]] = {}
+    for path in writes:
+        folder, _, name = path.rpartition("/")
+        written.setdefault(folder, set()).add(name)
+    for folder, found in folders.items():
+        if len(found) >= CROWD:
+            mine = written.get(folder, ())
+            rows = [
+                (name, event.size, event.modified)
+                for name, event in found.items()
+                if event.size >= 0 and event.modified < since and name not in mine
+            ]
+            if len(rows) >= CROWD:
+                yield Crowd(folder, *_columns(sorted(rows)))
+
+
+def _columns(rows: list[tuple[str, int, int]]) -> tuple[tuple[str, ...], array[int], array[int]]:
+    names, sizes, modified = zip(*rows, strict=True) if rows else ((), (), ())
+    return names, array("q", sizes), array("q", modified)
+
+
+def _by_path(
+    folders: Mapping[str, dict[str, Event]], without: Mapping[str, Collection[str]] | None = None
+) -> Iterator[tuple[str, Event]]:
+    for folder, found in folders.items():
+        left_out = without.get(folder, ()) if without else ()
+        yield from ((f"{folder}/{name}", event) for name, event in found.items() if name not in left_out)
+
+
 def _read(path: str, event: Event, writes: dict[str, None], since: int, *, others: bool) -> Read | None:
     """None where it is no input: made during the run, or no file."""
     made_meanwhile = event.size >= 0 and event.modified >= since
+    state = _state(path, event.size, event.modified if event.size >= 0 else since)
+    if state is None or (state == "gone" and (made_meanwhile or event.size < 0)):
+        return None
+    if state != "gone" and path in writes:
+        made_now = made_meanwhile or (event.size < 0 and event.kind == "U")
+        return None if made_now else Read(path, event.size, "overwritten")
+    if state != "gone" and made_meanwhile and others:  # by a program that we could not see into
+        writes[path] = None
+        return None
+    return Read(path, event.size, state)
+
+
+def _state(path: str, size: int, modified: int) -> State | None:
+    """What has become of a file; None of what is no file. Of one whose size is not known (-1), `modified`
+    is when it must have been the same already."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
-        return None if made_meanwhile or event.size < 0 else Read(path, event.size, "gone")
+        return "gone"
     if not stat.S_ISREG(status.st_mode):
         return None
-    if event.size < 0:
-        same = status.st_mtime_ns < since
-    else:
-        same = (status.st_size, status.st_mtime_ns) == (event.size, event.modified)
-    if path in writes:
-        made_now = made_meanwhile or (event.size < 0 and event.kind == "U")
-        return None if made_now else Read(path, event.size, "overwritten")
-    if made_meanwhile and others:  # by a program that we could not see into
-        writes[path] = None
-        return None
-    if same:
-        return Read(path, status.st_size, "same", status)
-    return Read(path, event.size, "changed")
+    if size < 0:
+        return "same" if status.st_mtime_ns < modified else "changed"
+    return "same" if (status.st_size, status.st_mtime_ns) == (size, modified) else "changed"
 
 
-class _RealFolders:
-    """Paths without dots and links on the way; the last part keeps its name, though it may be a link."""
+_NO_NAMES = frozenset(("", ".", ".."))
 
-    def __init__(self) -> None:
-        self._known: dict[str, str | None] = {}
 
-    def path(self, path: str) -> str:
+@draft
+class _Place:
+    """A folder as a program names it, and where it really is; `is_plain` are those of which nothing but
+    that a file was read remains to be said."""
+
+    path: str
+    is_plain: bool
+    reads: dict[str, Event] = field(default_factory=dict)
+
+
+class _Places(dict[str, _Place]):
+    """Folders: their real paths, without dots and links on the way, and what the rules say of them."""
+
+    def __init__(self, rules: Rules) -> None:
+        super().__init__()
+        self.rules = rules
+
+    def __missing__(self, folder: str) -> _Place:
+        real = os.path.realpath(folder or "/").rstrip("/")
+        inside = f"{real}/"
+        is_plain = real == folder and "/__pycache__/" not in inside and self.rules.wants_all(inside)
+        place = self[folder] = _Place(real, is_plain)
+        return place
+
+    def real(self, path: str) -> str:
+        """The last part keeps its name, though it may be a link."""
         folder, _, name = path.rpartition("/")
-        if name in ("", ".", ".."):
+        if name in _NO_NAMES:
             return os.path.realpath(path)
-        if folder not in self._known:
-            real = os.path.realpath(folder or "/").rstrip("/")
-            self._known[folder] = None if real == folder else real
-        real_folder = self._known[folder]
-        return path if real_folder is None else f"{real_folder}/{name}"
+        return f"{self[folder].path}/{name}"

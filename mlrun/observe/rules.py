@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 _SYSTEM = (
     *(
@@ -62,7 +62,7 @@ _BY_PRODUCTS = (
 """What tools leave behind for themselves."""
 _CACHE = "/.cache/"
 """The same of caches, below whatever rule fits: some rules are of folders in the caches of a user."""
-_BY_PRODUCTS_END = (".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp")
+BY_PRODUCTS_END = (".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp")
 
 
 @positional_value
@@ -71,22 +71,12 @@ class Rules:
 
     texts: tuple[str, ...]
 
-    def chooser(self) -> Callable[[str], bool]:
-        """`wants`, for many paths: what is the same for all files of a folder is found out once."""
-        verdicts: dict[str, bool | None] = {}
+    def wants_all(self, folder: str) -> bool:
+        """Whether files that lie in a folder (with a slash at its end) are worth telling whatever their name,
+        but for those that end as in `BY_PRODUCTS_END`."""
+        return self.wants(folder) and not self._goes_on(folder)
 
-        def wants(path: str) -> bool:
-            folder = path[: path.rfind("/") + 1]
-            if folder not in verdicts:
-                verdicts[folder] = None if self._is_mixed(folder) else self.wants(folder)
-            verdict = verdicts[folder]
-            if verdict is None:
-                return self.wants(path)
-            return verdict and not path.endswith(_BY_PRODUCTS_END)
-
-        return wants
-
-    def _is_mixed(self, folder: str) -> bool:
+    def _goes_on(self, folder: str) -> bool:
         """Whether a name may decide too: a rule, or a part that is no data, goes on behind the folder."""
         if any(text.startswith(folder, 1) and len(text) > len(folder) + 1 for text in self.texts):
             return True
@@ -104,7 +94,7 @@ class Rules:
         if path.find(_CACHE, below) >= 0:
             return False
         return not any(part in path for part in (*PACKAGES, *_BY_PRODUCTS)) and not path.endswith(
-            _BY_PRODUCTS_END
+            BY_PRODUCTS_END
         )
 
     def encoded(self, shim: str, *, looks: bool = False) -> bytes:

@@ -250,9 +250,9 @@ def with_observed(
     finally:
         _tidy_up(watch, store.home)
     reader = data.Reader(cache, narrator)
-    found = after.described(replace(record, observed=how), seen, prepared, store, reader, caller=caller)
+    found = after.described(replace(record, observed=how), watch, seen, prepared, store, reader, caller)
     whole = how == SHIM and watch.looks and not partly and not seen.blind
-    return replace(found, findings=(*findings, *found.findings), seen=seen if whole else None)
+    return replace(found, findings=(*findings, *found.findings), seen=found.seen if whole else None)
 
 
 def _of_blind(programs: tuple[str, ...]) -> list[Finding]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +21,8 @@ from mlrun.source.target import Target, parse_target, without_credentials
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mlrun.files import Cache
     from mlrun.model import Caller, Finding, Narrator, SourceFacts
     from mlrun.source.listing import Listed
@@ -41,15 +42,12 @@ __all__ = [
     "overlooked",
     "parse_target",
     "pinned",
+    "pinned_within",
     "release",
     "restore",
     "take",
     "without_credentials",
 ]
-
-
-_CROWDED = 500
-"""Files of one folder from which git is asked for the folder."""
 
 
 def take(
@@ -134,12 +132,6 @@ def pinned(snapshot: Snapshot, paths: tuple[str, ...], *, caller: Caller) -> fro
     if snapshot.commit is None:
         return frozenset(paths).intersection(snapshot.untracked)
     git = local_git(snapshot.root, caller.variables)
-    crowded, others = _crowded(paths)
-    if crowded:  # git looks into a folder that is ignored once, and not once for each file
-        options = ("--cached", "--others", "--exclude-standard", "-z", "--")
-        said = git.ask("--literal-pathspecs", "ls-files", *options, *crowded)
-        held = frozenset(os.fsdecode(said.stdout).split("\0")).intersection(paths)
-        return held | (pinned(snapshot, others, caller=caller) if others else frozenset())
     asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
     said = git.ask("check-ignore", "-z", "--stdin", stdin=asked)
     if said.exit_code not in (0, 1):  # a path in a submodule: no file of this repository
@@ -147,12 +139,21 @@ def pinned(snapshot: Snapshot, paths: tuple[str, ...], *, caller: Caller) -> fro
     return frozenset(paths).difference(os.fsdecode(said.stdout).split("\0"))
 
 
-def _crowded(paths: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
-    """Folders of which many files are meant, and the files that lie elsewhere."""
-    counts = Counter(path.rpartition("/")[0] for path in paths)
-    folders = [folder for folder, count in counts.items() if folder and count >= _CROWDED]
-    found = frozenset(folders)
-    return folders, tuple(path for path in paths if path.rpartition("/")[0] not in found)
+def pinned_within(
+    snapshot: Snapshot, folder: str, names: tuple[str, ...], *, caller: Caller
+) -> frozenset[str]:
+    """The same of many files of one folder: git looks into one that it ignores once, not once for each."""
+    if snapshot.temporary:
+        return frozenset(names)
+    within = f"{folder}/" if folder else ""
+    if snapshot.commit is None:
+        held: Iterable[str] = snapshot.untracked
+    else:
+        git = local_git(snapshot.root, caller.variables)
+        options = ("--cached", "--others", "--exclude-standard", "-z", "--")
+        said = git.ask("--literal-pathspecs", "ls-files", *options, folder or ".")
+        held = os.fsdecode(said.stdout).split("\0")
+    return frozenset(path[len(within) :] for path in held if path.startswith(within)).intersection(names)
 
 
 def look_again(snapshot: Snapshot, *, caller: Caller, cache: Cache) -> Snapshot:
