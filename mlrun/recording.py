@@ -65,13 +65,15 @@ class Past:
     """What a repetition takes from the run that it repeats, rather than asking anew.
 
     `environment` is that of the run, found or built again from its lock; `determinism` what it had set;
-    `named` are the inputs that it had by the name of a run: that run's id, and where it lay.
+    `named` are the inputs that it had by the name of a run: that run's id, and where it lay. `pipeline` is
+    the repetition that this one is a step of.
     """
 
     run_id: str
     environment: Environment
     determinism: Determinism | None = None
     named: tuple[tuple[str, str], ...] = ()
+    pipeline: str | None = None
 
 
 @value
@@ -131,7 +133,8 @@ def open_record(
     `like` is one that was opened just now for the same source by the same caller, with the same variables.
     """
     request, snapshot, spec = prepared.request, prepared.snapshot, prepared.spec
-    parent = prepared.pipeline or caller.variables.get("MLRUN_RUN_ID")
+    whole = prepared.past.pipeline if prepared.past else prepared.pipeline
+    parent = whole or caller.variables.get("MLRUN_RUN_ID")
     ci = like.ci if like else host.ci(caller.variables)
     parents = (("pipeline", parent),) if parent else ()
     if prepared.past is not None:
@@ -158,7 +161,7 @@ def open_record(
         env_vars=like.env_vars if like else _variables_to_record(spec, prepared.asked, caller),
         host=like.host if like else host.describe(),
         ci=ci,
-        trigger="pipeline" if prepared.pipeline else "run" if parent else "ci" if ci else "cli",
+        trigger="pipeline" if whole else "run" if parent else "ci" if ci else "cli",
         parents=parents,
         warnings=tuple(finding.message for finding in prepared.findings),
     )

@@ -59,7 +59,8 @@ def reproduce_command(  # one argument an option: typer reads them from here
 
     Its source, its environment (from the lock), its parameters, variables and inputs are put together as they
     were; nothing of the original is touched. Of a pipeline, each step is repeated, from what those before it
-    made then. Verdicts: identical (bytes), equal (bytes differ only where it does not matter, such as time
+    made then; with `-P`, given as to `mlrun run`, what that concerns comes out anew, and all that follows
+    from it. Verdicts: identical (bytes), equal (bytes differ only where it does not matter, such as time
     stamps in archives), within tolerance, different.
 
     Exit code: 0 identical, equal, or within tolerance; 1 different; 2 cannot tell, or cannot be repeated
@@ -70,6 +71,7 @@ def reproduce_command(  # one argument an option: typer reads them from here
       mlrun reproduce                       the latest run
       mlrun reproduce brave-otter --runs 3  how much does it differ from itself?
       mlrun reproduce 7f3a -P alpha=0.1     the same but for one parameter
+      mlrun reproduce 7f3a -P train.lr=0.1  of one step of a pipeline
       mlrun reproduce 7f3a --rtol 1e-6
     """
     from mlrun.cli.execute import pairs
@@ -123,11 +125,11 @@ def _print(found: Reproduction | Reproductions) -> None:
     style = _STYLES.get(found.verdict, "red")
     text = view.verdict(found) if isinstance(found, Reproduction) else view.verdict_of_steps(found)
     sys.stdout.write(styled(printable(text), style, colour=colour) + "\n\n")
-    if not isinstance(found, Reproduction):
-        for number, step in enumerate(found.steps):
-            sys.stdout.write("\n" if number else "")
-            _print(step)
-        return
-    for label, text in view.describe(found):
+    lines = view.describe(found) if isinstance(found, Reproduction) else view.describe_whole(found)
+    for label, text in lines:
         title = styled(label.ljust(12), "bold", colour=colour)
         sys.stdout.write(f"{title} {printable(text)}".rstrip() + "\n")
+    if not isinstance(found, Reproduction):
+        for number, step in enumerate(found.steps):
+            sys.stdout.write("\n" if number or lines else "")
+            _print(step)

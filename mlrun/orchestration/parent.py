@@ -109,8 +109,7 @@ def closed(
     `failures` are those of steps that mlrun could not do its part for.
     """
     facts = tuple(
-        replace(it, state=schedule.state(it.name), duration_s=_seconds(steps.get(it.name)))
-        for it in record.steps
+        replace(it, state=schedule.state(it.name), duration_s=took(steps.get(it.name))) for it in record.steps
     )
     status: Status
     error: Failure | None
@@ -133,16 +132,17 @@ def closed(
         ended_at=recording.utc(time.time()),
         duration_s=round(seconds, 6),
         steps=facts,
-        inputs=tuple(_inputs(record, steps)),
-        metrics=tuple(_metrics(record, steps)),
+        inputs=tuple(inputs_of(record, steps)),
+        metrics=tuple(metrics_of(record, steps)),
     )
 
 
-def _seconds(record: RunRecord | None) -> float | None:
+def took(record: RunRecord | None) -> float | None:
+    """The seconds of a step that was run."""
     return record.duration_s if record and record.status != "cached" else None
 
 
-def _inputs(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Artifact]:
+def inputs_of(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Artifact]:
     """What went in from outside: the declared inputs of steps that no step made."""
     ran = [steps[step.name] for step in record.steps if step.name in steps]
     made = {it.path for each in ran for it in each.outputs}
@@ -150,7 +150,7 @@ def _inputs(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Artif
     yield from (it for path, it in found.items() if not any(overlap(path, other) for other in made))
 
 
-def _metrics(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Metric]:
+def metrics_of(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Metric]:
     """What the steps measured; where two have a name in common, the later one's."""
     found: dict[str, Metric] = {}
     for step in record.steps:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from mlrun.errors import MlrunError, UsageError
+from mlrun.errors import MlrunError, StoreError, UsageError
 from mlrun.files import remove_tree
 from mlrun.model import RunRequest
 from mlrun.orchestration.values import Wishes
@@ -60,6 +60,12 @@ def whole_of(record: RunRecord, store: Store) -> RunRecord:
             hint=f"`mlrun run … -e {record.entry_point}` runs it again",
             code="no-pipeline",
         )
+    if original := dict(record.parents).get("reproduces"):
+        raise UsageError(
+            f"`{record.name}` repeats another run, and is no beginning of anything",
+            hint=f"`mlrun reproduce {_name(original, store)}` begins again",
+            code="is-repetition",
+        )
     if record.status in GOOD:
         raise UsageError(
             f"`{record.name}` has ended well: there is nothing left to do", code="nothing-to-resume"
@@ -67,6 +73,13 @@ def whole_of(record: RunRecord, store: Store) -> RunRecord:
     if record.status == "running":
         raise UsageError(f"`{record.name}` is still running", code="run-is-running")
     return as_of_now(record, store)
+
+
+def _name(run_id: str, store: Store) -> str:
+    try:
+        return store.load(run_id).name
+    except StoreError:
+        return run_id[:8]
 
 
 def request_of(record: RunRecord, given: tuple[tuple[str, str], ...]) -> RunRequest:

@@ -44,7 +44,9 @@ def verdict(found: Reproduction) -> str:
     text = f"{_WORDS[found.verdict]}: {name}"
     if found.changed:
         text += f" with another {', '.join(found.changed)}"
-    else:
+    if found.flowing:
+        text += f"{' and' if found.changed else ''} from what {', '.join(found.flowing)} made anew"
+    if not found.changed and not found.flowing:
         text += " repeated"
     if found.original.exit_code:
         text += f" (exit code {found.original.exit_code})"
@@ -75,13 +77,22 @@ def verdict_of_steps(found: Reproductions) -> str:
     told = ", ".join(f"{count} {_WORDS[level]}" for level, count in counts.items() if count)
     count, of = len(found.steps), len(found.original.steps)
     steps = words.plural(count, "step") if count == of else f"{count} of {words.plural(of, 'step')}"
-    return f"{_WORDS[found.verdict]}: {found.original.name}, {steps}: {told}"
+    otherwise = f" with another {', '.join(found.changed)}" if found.changed else ""
+    return f"{_WORDS[found.verdict]}: {found.original.name}{otherwise}, {steps}: {told}"
 
 
 def _counted(items: tuple[Item, ...]) -> str:
     kinds = (("metric", "metric"), ("output", "output"), ("log", "log"))
     counts = [(noun, sum(item.kind == kind for item in items)) for kind, noun in kinds]
     return " and ".join(words.plural(count, noun) for noun, count in counts if count)
+
+
+def describe_whole(found: Reproductions) -> Lines:
+    """The repetitions of a pipeline as wholes, for a person."""
+    return [
+        ("repetition" if at == 0 else "", f"{it.name}  {it.id[:12]}  {it.status}")
+        for at, it in enumerate(found.records)
+    ]
 
 
 def describe(found: Reproduction) -> Lines:
@@ -163,6 +174,11 @@ def steps_as_json(found: Reproductions) -> dict[str, object]:
         "summary": verdict_of_steps(found),
         "run": found.original.id,
         "name": found.original.name,
+        "changed": list(found.changed),
+        "repetitions": [
+            {"id": it.id, "name": it.name, "status": it.status, "exit_code": it.exit_code}
+            for it in found.records
+        ],
         "steps": [as_json(step) for step in found.steps],
     }
 
@@ -177,6 +193,7 @@ def as_json(found: Reproduction) -> dict[str, object]:
         "reasons": [_finding(each) for each in found.reasons],
         "notes": [_finding(each) for each in found.notes],
         "changed": list(found.changed),
+        "flowing": list(found.flowing),
         "tolerance": {"rtol": found.tolerance.rtol, "atol": found.tolerance.atol},
         "repetitions": [
             {
