@@ -9,6 +9,7 @@ import pytest
 
 from mlrun.files import Cache, Home
 from mlrun.model import Caller
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,19 @@ def cache(tmp_path: Path) -> Cache:
     cache = Cache(tmp_path / "cache")
     cache.prepare()
     return cache
+
+
+@pytest.fixture(scope="session")
+def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What any run needs is built in it: what observes programs, and an environment without packages.
+
+    To be copied, not used: what a test leaves in its cache is nobody else's.
+    """
+    folder = tmp_path_factory.mktemp("warm")
+    text = "environment: {requirements: []}\nentry_points: {main: {command: 'true'}}\n"
+    (folder / "MLproject").write_text(text)
+    Shell(folder, folder).record(".")
+    return folder / "cache"
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,6 @@ from mlrun.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mlrun.model import RunRecord
 
@@ -66,9 +66,10 @@ class Teller:
 
 
 @pytest.fixture(scope="session")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Cache:
-    """One for all tests here, so that the shim is compiled once."""
-    return Cache(tmp_path_factory.mktemp("caching") / "cache")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Cache:
+    """One for all tests here."""
+    root = tmp_path_factory.mktemp("caching") / "cache"
+    return Cache(Path(shutil.copytree(warm_cache, root, symlinks=True)))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from mlrun.model import Artifact, BoundParameter, Digest, Metric, RunRecord, Sou
 from mlrun.store import Store
 from mlrun.value import replace
 from mlrun.views import comparison as view
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.test_store_codec import records
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.test_run import Shell
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,14 +25,14 @@ entry_points:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, warm_cache: Path) -> Shell:
     project = tmp_path / "project"
     (project / "images").mkdir(parents=True)
     (project / "MLproject").write_text(PROJECT)
     (project / "train.csv").write_text("x,y\n" + "".join(f"{at},{at * 2}\n" for at in range(50)))
     for at in range(5):
         (project / "images" / f"{at}.png").write_bytes(bytes([at]) * 100)
-    return Shell(tmp_path, project)
+    return Shell(tmp_path, project, warm_cache)
 
 
 def answer(shell: Shell, *words: str, code: int) -> Any:

@@ -10,7 +10,7 @@ import pytest
 from mlrun import determinism
 from mlrun.determinism import THREADS, again, chosen, defaults, settings, threads_of
 from mlrun.model import Determinism
-from tests.test_run import Shell
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,10 +80,10 @@ def test_switched_off_nothing_is_set() -> None:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, warm_cache: Path) -> Shell:
     project = tmp_path / "project"
     project.mkdir()
-    shell = Shell(tmp_path, project)
+    shell = Shell(tmp_path, project, warm_cache)
     for name in (*DEFAULTS, "OPENBLAS_CORETYPE"):
         shell.variables.pop(name, None)
     return shell

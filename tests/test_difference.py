@@ -33,7 +33,7 @@ from mlrun.tracking.meaning import direction_of
 from mlrun.value import replace
 from mlrun.views import difference as view
 from tests import gitserver
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.test_store_codec import records
 from tests.wheels import make_wheel
 
@@ -94,8 +94,8 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, project: Path) -> Shell:
-    return Shell(tmp_path, project)
+def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
+    return Shell(tmp_path, project, warm_cache)
 
 
 def run(shell: Shell, *options: str) -> None:

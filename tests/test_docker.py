@@ -29,7 +29,7 @@ from mlrun.env.containers.images import has_registry, repository_of
 from mlrun.errors import EnvironmentBuildError, UsageError
 from mlrun.model import Caller
 from tests.docker_engine import base, containers, docker_client
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, project: Path) -> Shell:
-    return Shell(tmp_path, project)
+def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
+    return Shell(tmp_path, project, warm_cache)
 
 
 @pytest.fixture

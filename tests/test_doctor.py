@@ -17,7 +17,7 @@ from mlrun.doctor.registry import refused
 from mlrun.doctor.values import Needs
 from mlrun.views import doctor as view
 from tests.docker_engine import docker_client
-from tests.test_run import Shell
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

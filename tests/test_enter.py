@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.docker_engine import base, docker_client
+from tests.shells import Shell
 from tests.terminals import Terminal
-from tests.test_run import Shell, write
+from tests.test_run import write
 
 __all__ = ["base", "docker_client"]  # fixtures
 
@@ -35,9 +36,10 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Path:
     """A cache for all tests here: they need the same environment."""
-    return tmp_path_factory.mktemp("cache")
+    root = tmp_path_factory.mktemp("built") / "cache"
+    return Path(shutil.copytree(warm_cache, root, symlinks=True))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from mlrun.model import EnvironmentFacts, Image, Package
 from mlrun.views.environment_diff import Change, difference, lines, summary
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from mlrun.store import lineage as walks
 from mlrun.store.index import fill
 from mlrun.value import replace
 from mlrun.views import lineage as view
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.test_store import add, record
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ def projects(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_a_chain_across_projects_through_renames_copies_and_folders(projects: Path) -> None:
-    shell = Shell(projects, projects)
+def test_a_chain_across_projects_through_renames_copies_and_folders(projects: Path, warm_cache: Path) -> None:
+    shell = Shell(projects, projects, warm_cache)
     prepared = shell.record("prepare")
     shutil.copy(projects / "prepare" / "clean.csv", projects / "elsewhere.csv")
     trained = shell.record("train", "-P", f"table={projects / 'elsewhere.csv'}")
@@ -101,8 +101,10 @@ def test_a_chain_across_projects_through_renames_copies_and_folders(projects: Pa
         assert scored["name"] in shell.mlrun("lineage", name).stdout
 
 
-def test_of_a_file_that_no_run_knows_it_is_said_which_runs_wrote_such_a_name(projects: Path) -> None:
-    shell = Shell(projects, projects)
+def test_of_a_file_that_no_run_knows_it_is_said_which_runs_wrote_such_a_name(
+    projects: Path, warm_cache: Path
+) -> None:
+    shell = Shell(projects, projects, warm_cache)
     made = shell.record("prepare")
     (projects / "clean.csv").write_text("edited since")
     answer = shell.mlrun("lineage", "clean.csv")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from mlrun.env.lock import facts_in, notes_in, with_notes, without_notes
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:

@@ -24,9 +24,11 @@ pytestmark = LINUX
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home and a cache for all tests here, so that the shim is compiled once."""
-    return tmp_path_factory.mktemp("places")
+def places(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Path:
+    """A home and a cache for all tests here."""
+    places = tmp_path_factory.mktemp("places")
+    shutil.copytree(warm_cache, places / "cache", symlinks=True)
+    return places
 
 
 class Project:

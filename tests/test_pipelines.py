@@ -300,8 +300,9 @@ class Shell:
 
 
 @pytest.fixture(scope="module")
-def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Path:
+    root = tmp_path_factory.mktemp("pipelines") / "cache"
+    return Path(shutil.copytree(warm_cache, root, symlinks=True))
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from mlrun.store import Store
 from mlrun.tracking import metrics as reported
 from mlrun.value import replace
 from mlrun.views import metrics, plot
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.test_store import record
 
 if TYPE_CHECKING:
@@ -119,8 +119,8 @@ def test_axes_smoothing_and_the_metric_that_is_meant(home: Home, run: RunRecord)
         plotting.chosen([run], [], [])
 
 
-def test_that_nothing_can_be_drawn_is_said(tmp_path: Path) -> None:
-    shell = Shell(tmp_path, tmp_path)
+def test_that_nothing_can_be_drawn_is_said(tmp_path: Path, warm_cache: Path) -> None:
+    shell = Shell(tmp_path, tmp_path, warm_cache)
     command = """echo '{{"name": "loss", "value": NaN}}' >> $MLRUN_METRICS"""
     (tmp_path / "MLproject").write_text(json.dumps({"entry_points": {"main": {"command": command}}}))
     assert shell.mlrun("run", ".", "--env-manager", "system").returncode == 0

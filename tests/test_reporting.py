@@ -13,7 +13,7 @@ import pytest
 
 from mlrun.files import Home
 from tests import docker_engine
-from tests.test_run import Shell
+from tests.shells import Shell
 
 SCRIPT = """
 import mlflow, os, sys
@@ -48,7 +48,7 @@ with mlflow.start_run() as run:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, warm_cache: Path) -> Shell:
     project = tmp_path / "project"
     project.mkdir()
     (project / "train.py").write_text(SCRIPT)
@@ -58,7 +58,7 @@ def shell(tmp_path: Path) -> Shell:
         "entry_points:\n  main:\n    parameters: {alpha: {type: float, default: 0.5}}\n"
         "    command: python train.py\n".replace("\\\n", "\n")
     )
-    return Shell(tmp_path, project)
+    return Shell(tmp_path, project, warm_cache)
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.indexes import Index, serving
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, project: Path) -> Shell:
-    return Shell(tmp_path, project)
+def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
+    return Shell(tmp_path, project, warm_cache)
 
 
 def run(shell: Shell, *options: str) -> dict[str, Any]:

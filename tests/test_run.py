@@ -13,62 +13,11 @@ from typing import Any
 
 import pytest
 
-from mlrun.files import Home
+from tests.shells import Shell
 
 ROOT = Path(__file__).parent.parent
 SECRET = "s3cr3t-v4lue"
 NEEDS_FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="no full disk to write to")
-
-
-class Shell:
-    """A user's terminal: a home, a cache, a current directory."""
-
-    def __init__(self, folder: Path, cwd: Path) -> None:
-        self.home = Home(folder / "home")
-        self.cwd = cwd
-        self.variables = {
-            **os.environ,  # noqa: TID251  what a test starts from
-            "MLRUN_HOME": str(self.home.root),
-            "MLRUN_CACHE": str(folder / "cache"),
-        }
-        # How Python buffers is ours to get right, whatever the tests' caller has set.
-        self.variables.pop("PYTHONUNBUFFERED", None)
-
-    def mlrun(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.argv(*arguments),
-            cwd=self.cwd,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            **more,
-        )
-
-    def argv(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "mlrun", *arguments]
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.argv(*arguments),
-            cwd=self.cwd,
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def record(self, *arguments: str) -> dict[str, Any]:
-        """The record of a run that is to succeed."""
-        done = self.mlrun("run", *arguments, "--json")
-        assert done.returncode == 0, done.stderr
-        record: dict[str, Any] = json.loads(done.stdout)
-        return record
-
-    def show(self, run: str = "latest") -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self.mlrun("show", run, "--json").stdout)
-        return record
 
 
 @pytest.fixture
@@ -79,8 +28,8 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, project: Path) -> Shell:
-    return Shell(tmp_path, project)
+def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
+    return Shell(tmp_path, project, warm_cache)
 
 
 def write(project: Path, command: str, more: str = "", *, git: bool = False) -> None:
@@ -253,7 +202,8 @@ def test_a_project_without_a_name_has_that_of_its_folder_or_repository(
     assert shell.record(f"file://{project}", "-v", "main")["project"] == "project"
 
 
-def test_a_dry_run_does_nothing(shell: Shell, project: Path) -> None:
+def test_a_dry_run_does_nothing(tmp_path: Path, project: Path) -> None:
+    shell = Shell(tmp_path, project)
     write(project, "touch ran")
     plan = json.loads(shell.mlrun("run", ".", "--dry-run", "--json").stdout)
     assert plan["command"] == "touch ran"

@@ -19,7 +19,7 @@ from mlrun.env.interpreters import Probes, installed
 from mlrun.value import value
 from tests.docker_engine import base, docker_client
 from tests.indexes import Index, serving
-from tests.test_run import Shell
+from tests.shells import Shell
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -81,8 +81,8 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, project: Path) -> Shell:
-    return Shell(tmp_path, project)
+def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
+    return Shell(tmp_path, project, warm_cache)
 
 
 # --- what is asked of mlrun ---------------------------------------------------------------------------

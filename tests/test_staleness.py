@@ -15,7 +15,7 @@ from tests.wheels import make_wheel
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.test_run import Shell
+    from tests.shells import Shell
 
 __all__ = ["project", "shell"]  # fixtures
 

@@ -7,20 +7,17 @@ import json
 import math
 import os
 import struct
-import subprocess
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from mlrun.tracking import tensorboard
 from mlrun.tracking.eventfile import EventFile, masked_crc32c
 from mlrun.tracking.metrics import MAX_NAMES, points_of
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-VARIABLES = dict(os.environ)  # noqa: TID251  what a test starts from
 
 WRITTEN_BY_TENSORBOARDX = base64.b64decode(
     "GAAAAAAAAACjf0siCcC/5QNuwNpBGg1icmFpbi5FdmVudDoyOAR3whoAAAAAAAAAEpvYLQkAAAAAZc3NQRADKg0KCwoEbG9zcxUA"
@@ -194,25 +191,17 @@ def test_more_names_than_a_record_should_hold_are_told(tmp_path: Path) -> None:
 # --- runs ---------------------------------------------------------------------------------------------
 
 
-def run(folder: Path, *words: str) -> dict[str, Any]:
-    home = {"MLRUN_HOME": str(folder / "home"), "MLRUN_CACHE": str(folder.parent / "cache")}
-    done = subprocess.run(
-        [sys.executable, "-m", "mlrun", *words],
-        cwd=folder,
-        env={**VARIABLES, **home},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout) if "--json" in words else {"text": done.stdout}
-    return found
+@pytest.fixture
+def shell(tmp_path: Path, warm_cache: Path) -> Shell:
+    project = tmp_path / "project"
+    project.mkdir()
+    return Shell(tmp_path, project, warm_cache)
 
 
 @pytest.mark.parametrize("words", [(), ("--observe", "python"), ("--no-observe",)])
-def test_a_run_has_what_it_logged_for_tensorboard(words: tuple[str, ...], tmp_path: Path) -> None:
-    project = tmp_path / "project"
-    (project / "old").mkdir(parents=True)
+def test_a_run_has_what_it_logged_for_tensorboard(words: tuple[str, ...], shell: Shell) -> None:
+    project = shell.cwd
+    (project / "old").mkdir()
     (project / "old" / "events.out.tfevents.1.old").write_bytes(WRITTEN_BY_TENSORBOARD)
     (project / "made").write_bytes(WRITTEN_BY_TENSORBOARDX)
     outputs = {"outputs": ["runs", "old"]} if words == ("--no-observe",) else {}
@@ -220,15 +209,15 @@ def test_a_run_has_what_it_logged_for_tensorboard(words: tuple[str, ...], tmp_pa
     command = "mkdir -p runs/one && cat made > runs/one/events.out.tfevents.9.host"
     content = {"entry_points": {"main": {"command": command, **outputs}}}
     (project / "MLproject").write_text(json.dumps(content))
-    record = run(project, "run", ".", "--env-manager", "system", "--json", *words)
+    record = shell.record(".", "--env-manager", "system", *words)
     assert list(record["metrics"]) == ["loss"]
     assert (record["metrics"]["loss"]["count"], record["metrics"]["loss"]["origin"]) == (2, "tensorboard")
-    assert "loss = nan  (logged by tensorboard)" in run(project, "show", "latest")["text"]
-    assert "loss" in run(project, "show", "latest", "--metrics")["text"]
+    assert "loss = nan  (logged by tensorboard)" in shell.mlrun("show", "latest").stdout
+    assert "loss" in shell.mlrun("show", "latest", "--metrics").stdout
 
 
 @pytest.mark.slow
-def test_real_writers_are_understood(tmp_path: Path) -> None:
+def test_real_writers_are_understood(shell: Shell) -> None:
     program = """
 import math
 import numpy
@@ -251,16 +240,14 @@ for step, number in enumerate([0.0, -3.25, math.inf]):
     tensors.add_event(Event(wall_time=1e9, step=step, summary=scalar_pb("acc", number)))
 tensors.close()
 """
-    project = tmp_path / "project"
-    project.mkdir()
-    (project / "train.py").write_text(program)
+    (shell.cwd / "train.py").write_text(program)
     requirements = ["tensorboardX", "tensorboard", "setuptools<81"]
     content = {
         "environment": {"requirements": requirements},
         "entry_points": {"main": {"command": "python train.py"}},
     }
-    (project / "MLproject").write_text(json.dumps(content))
-    record = run(project, "run", ".", "--json")
+    (shell.cwd / "MLproject").write_text(json.dumps(content))
+    record = shell.record(".")
     told = {name: (metric["count"], metric["last"]) for name, metric in record["metrics"].items()}
     assert told == {
         "tensors/acc": (3, "Infinity"),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.test_run import Shell
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,11 +23,11 @@ entry_points:
 
 
 @pytest.fixture
-def shell(tmp_path: Path) -> Shell:
+def shell(tmp_path: Path, warm_cache: Path) -> Shell:
     project = tmp_path / "project"
     project.mkdir()
     (project / "MLproject").write_text(PROJECT)
-    return Shell(tmp_path, project)
+    return Shell(tmp_path, project, warm_cache)
 
 
 def verify(shell: Shell, *words: str, code: int) -> dict[str, Any]:
