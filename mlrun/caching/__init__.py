@@ -20,6 +20,7 @@ from mlrun.model import Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
+    from mlrun.caching.key import counting as counting
     from mlrun.caching.key import key_of as key_of
     from mlrun.caching.key import why_none as why_none
     from mlrun.model import Artifact, RunRecord, Snapshot
@@ -27,13 +28,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Case", "Hit", "Key", "Miss", "Site",
-    "cached", "keep", "key_of", "look", "not_kept", "put_back", "share_series", "why_none",
+    "cached", "counting", "keep", "key_of", "look", "not_kept", "put_back", "share_series", "why_none",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     """What makes keys is imported by those who want one: most runs are not cached."""
-    if name in ("key_of", "why_none"):
+    if name in ("counting", "key_of", "why_none"):
         from mlrun.caching import key
 
         return getattr(key, name)

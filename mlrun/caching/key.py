@@ -22,13 +22,14 @@ from mlrun.model import Digest
 from mlrun.resolve import filled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from mlrun.caching.site import Site
     from mlrun.caching.values import Case
     from mlrun.files import Home
     from mlrun.model import Artifact, EntryPoint
+    from mlrun.recording import Prepared
     from mlrun.source.listing import Listed
 
 FORMAT = "mlrun/cached/v1"
@@ -164,6 +165,17 @@ def relevant(case: Case, site: Site) -> tuple[Listed, ...]:
     others = (prepared.project.entry_points, prepared.project.file, prepared.asked.files)
     common = site.once(("common", id(others[0]), *others[1:]), lambda: (others, _common(case, site)))[1]
     return _without((*own, *inputs), common, site)
+
+
+def counting(prepared: Prepared, inputs: Iterable[str]) -> Callable[[str], bool]:
+    """The rule of `relevant` for a path of the project, be it there or not; `inputs` are those that go in."""
+    besides = covering((*(it.path for it in prepared.spec.outputs), *inputs))
+    if prepared.spec.code:
+        named = covering(prepared.spec.code)
+        return lambda path: named(path) and not besides(path)
+    made = covering(_made(prepared.project.entry_points))
+    told = {prepared.project.file, *prepared.asked.files}
+    return lambda path: not (path in told or says_nothing(path) or made(path) or besides(path))
 
 
 def _common(case: Case, site: Site) -> tuple[Listed, ...]:

@@ -58,14 +58,15 @@ def _alone(project: Project, request: RunRequest, files: Locator) -> Plan:
 
 
 def everything(
-    project: Project, request: RunRequest, *, files: Locator
+    project: Project, request: RunRequest, *, files: Locator, target: str | None = None
 ) -> tuple[tuple[str, tuple[Link, ...], Step | MlrunError], ...]:
     """All entry points in order, each with its links, and ready to run, or why it is not.
 
-    Raises ProjectError where they cannot be put in order.
+    With `target`, only this one and what it needs. Raises ProjectError where they cannot be put in order.
     """
     graph = Graph(project, request, files)
-    names = list(dict.fromkeys(it for each in graph.entry_points for it in graph.order(each)))
+    targets = graph.entry_points if target is None else (target,)
+    names = list(dict.fromkeys(it for each in targets for it in graph.order(each)))
     made = _Made(files, graph, names)
     found: list[tuple[str, tuple[Link, ...], Step | MlrunError]] = []
     for name in names:
