@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
@@ -24,6 +23,7 @@ from mlrun.model import (
     SourceFacts,
     StoredFile,
 )
+from mlrun.pattern import pattern
 from mlrun.value import replace, value
 from mlrun.views.words import size
 
@@ -56,7 +56,7 @@ KEEP_UNTRACKED_UP_TO = 100 * 1024 * 1024
 Stamps = dict[str, tuple[int, int, int]]
 """What tells whether a declared output was written: inode, size, time of change (ns), by path."""
 
-_SECRET_NAME = re.compile(r"(?i)token|secret|passw|api_?key|access_?key|private|credential|auth")
+_SECRET_NAME = pattern(r"(?i)token|secret|passw|api_?key|access_?key|private|credential|auth")
 _ENDED_FROM_OUTSIDE = frozenset({"SIGINT", "SIGTERM", "SIGKILL", "SIGHUP", "SIGQUIT"})
 
 

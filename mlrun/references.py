@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from mlrun.digest import hex_of
 from mlrun.errors import MlrunError, ParameterError, StoreError
 from mlrun.files import build_once
+from mlrun.pattern import pattern
 from mlrun.value import positional_value, value
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
     from mlrun.model import Digest, RunRecord
     from mlrun.store import Store
 
-_REFERENCE = re.compile(r"run:(?P<run>[^():]+)(?:\((?P<wants>[^()]*)\))?:(?P<path>[^:].*)", re.DOTALL)
-_LATEST = re.compile(r"latest(?:~(?P<back>\d{1,9}))?")
+_REFERENCE = pattern(r"run:(?P<run>[^():]+)(?:\((?P<wants>[^()]*)\))?:(?P<path>[^:].*)", re.DOTALL)
+_LATEST = pattern(r"latest(?:~(?P<back>\d{1,9}))?")
 _WANTS = ("entry", "project", "status", "tag")
 _LOOKED_AT = 1000
 """Runs among which one is looked for by what it has to be."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from mlrun import data, source
 from mlrun.errors import StoreError
 from mlrun.files import remove_tree
 from mlrun.model import Artifact, BoundParameter, Finding
+from mlrun.pattern import pattern
 from mlrun.tracking import mlflow
 from mlrun.value import replace
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from mlrun.store import Store
     from mlrun.tracking.mlflow.values import Dataset, Model, Reported, Run
 
-_ID = re.compile(r"[0-9a-f]{32}")
-_OWN_STORES = re.compile(r"(.*/)?(mlruns(/.*)?|mlflow\.db)")
-_SCHEMA = re.compile(rb'CREATE TABLE "?latest_metrics')
+_ID = pattern(r"[0-9a-f]{32}")
+_OWN_STORES = pattern(r"(.*/)?(mlruns(/.*)?|mlflow\.db)")
+_SCHEMA = pattern(rb'CREATE TABLE "?latest_metrics')
 _SCHEMA_WITHIN = 2 << 20
 """Bytes of a database that are searched."""
 _LOOPBACK = "127.0.0.1"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlrun.errors import ParameterError, ProjectError
 from mlrun.model import Finding, Place
+from mlrun.pattern import pattern
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
@@ -34,16 +35,16 @@ _COLLECTION_TAGS = frozenset(
 )
 _TEXTS_OF_PYTHON = frozenset({"python/unicode", "python/str"})
 """Python 2 wrote its lists and texts so (`channels: !!python/tuple`, in conda 4); no object is made."""
-_SAFE_PLAIN = re.compile(r"[A-Za-z_./][A-Za-z0-9_./=~<>+-]*( [A-Za-z0-9_./=~<>+-]+)*")
-_PLAIN_INTEGER = re.compile(r"-?[1-9][0-9]{0,15}|0")
-_PLAIN_FRACTION = re.compile(r"-?[0-9]+\.[0-9]+")
+_SAFE_PLAIN = pattern(r"[A-Za-z_./][A-Za-z0-9_./=~<>+-]*( [A-Za-z0-9_./=~<>+-]+)*")
+_PLAIN_INTEGER = pattern(r"-?[1-9][0-9]{0,15}|0")
+_PLAIN_FRACTION = pattern(r"-?[0-9]+\.[0-9]+")
 """Numbers that Python writes as YAML does, so that PyYAML need not be asked."""
 _PACKED = 1  # the format of what a memory keeps
 _WORTH_KEEPING = 1 << 16  # bytes
 _WINDOWS = "cp1252"
-_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_CONTROL = pattern(rb"[\x00-\x08\x0e-\x1f]")
 _TAB_WIDTHS = (4, 8, 2)
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+_UNPRINTABLE = pattern("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 
 
 @positional_value
@@ -182,6 +183,14 @@ class Memory:
 
     def known(self, data: bytes, file: str) -> Node | None:
         """The nodes of this text; None where it was not kept, or cannot be read any more."""
+        if (data, file) not in _recent:
+            root = self._read(data, file)
+            if root is None:
+                return None
+            _recent[data, file] = root
+        return _recent[data, file]
+
+    def _read(self, data: bytes, file: str) -> Node | None:
         try:
             with open(self._path(data), "rb") as kept:
                 content = kept.read()
@@ -210,6 +219,10 @@ class Memory:
 
     def _path(self, data: bytes) -> str:
         return f"{self.folder}/{len(data):x}-{binascii.crc32(data):08x}.{_PACKED}"
+
+
+_recent: dict[tuple[bytes, str], Node] = {}
+"""What this process has read already: a project file is asked about its commands, too."""
 
 
 def _packed(node: Node) -> list[Any]:

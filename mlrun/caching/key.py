@@ -19,6 +19,7 @@ from mlrun.caching.values import Key
 from mlrun.digest import TAG, canonical_json, of_value
 from mlrun.errors import ProjectError
 from mlrun.model import Digest
+from mlrun.pattern import pattern
 from mlrun.resolve import filled
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ _LEADING = (
 )
 """Variables of the caller's that lead a program to other code."""
 _OF_THE_COMMIT = "SOURCE_DATE_EPOCH"  # a date of all the repository, not of the code that counts
-_SAY_NOTHING = re.compile(r"(?i)(readme|licen[cs]e|changelog|contributing)(\.\w+)?|\.git(ignore|attributes)")
-_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+_SAY_NOTHING = pattern(r"(?i)(readme|licen[cs]e|changelog|contributing)(\.\w+)?|\.git(ignore|attributes)")
+_PLACEHOLDER = pattern(r"\{[^{}]*\}")
 _SALT = 32
 
 

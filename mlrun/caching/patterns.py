@@ -7,11 +7,13 @@ import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from mlrun.pattern import pattern
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-_PIECES = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
-_MAGIC = re.compile(r"[*?[]")
+_PIECES = pattern(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]/]*\]|.", re.DOTALL)
+_MAGIC = pattern(r"[*?[]")
 
 
 def covering(words: Iterable[str]) -> Callable[[str], bool]:

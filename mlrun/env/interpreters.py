@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlrun.errors import EnvironmentBuildError, ProcessError
 from mlrun.files import write_atomic
 from mlrun.model import Finding
+from mlrun.pattern import pattern
 from mlrun.value import positional_value, value
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from mlrun.model import Caller
 
 _USUAL_FOLDERS = ("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin", "/opt/local/bin")
-_NAME = re.compile(r"python(3(\.\d+)?)?$")
-_UV_FOLDER = re.compile(r"cpython-(\d+\.\d+\.\d+)-")
+_NAME = pattern(r"python(3(\.\d+)?)?$")
+_UV_FOLDER = pattern(r"cpython-(\d+\.\d+\.\d+)-")
 _PROBE_SECONDS = 20.0
 _PROBE = (
     "import site, sys; print('\\0'.join([sys.version.split()[0], sys.implementation.name,"

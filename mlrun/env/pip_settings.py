@@ -11,16 +11,16 @@ import re
 import sys
 from typing import TYPE_CHECKING
 
+from mlrun.pattern import pattern
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from mlrun.model import Caller
 
 _SECTIONS = ("global", "install")
-_DECISIVE = re.compile(
-    r"(PIP_(?!DISABLE|DEFAULT_TIMEOUT|TIMEOUT|RETRIES|CACHE_DIR|NO_CACHE|PROGRESS)|UV_)\w+"
-)
-_INDIFFERENT = re.compile(
+_DECISIVE = pattern(r"(PIP_(?!DISABLE|DEFAULT_TIMEOUT|TIMEOUT|RETRIES|CACHE_DIR|NO_CACHE|PROGRESS)|UV_)\w+")
+_INDIFFERENT = pattern(
     r"UV_(INDEX_\w+_(USERNAME|PASSWORD)|PUBLISH_\w+|CACHE_DIR|NO_CACHE|CONCURRENT_\w+|HTTP_\w+|REQUEST_TIMEOUT|NO_PROGRESS|LINK_MODE|OFFLINE|PYTHON_\w+|"
     r"NATIVE_TLS|SYSTEM_CERTS|COMPILE_BYTECODE|TOOL_\w+|PROJECT\w*|VENV\w*|INSTALL\w*|NO_MODIFY_PATH)"
 )
@@ -28,8 +28,8 @@ LISTS = ("UV_CONSTRAINT", "UV_OVERRIDE", "UV_EXCLUDE")
 """Variables that name files of what binds a resolution."""
 
 _NAMING_LISTS = (*LISTS, "PIP_CONSTRAINT", "PIP_BUILD_CONSTRAINT", "UV_BUILD_CONSTRAINT", "UV_CONFIG_FILE")
-_CONSTRAINT = re.compile(r"^\s*constraint\s*[=:]\s*(.+)$", re.MULTILINE)
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s\"']*@")
+_CONSTRAINT = pattern(r"^\s*constraint\s*[=:]\s*(.+)$", re.MULTILINE)
+_CREDENTIALS = pattern(r"(?<=://)[^/\s\"']*@")
 
 
 def without_credentials(text: str) -> str:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from mlrun.env.values import Collected, Entry
 from mlrun.errors import UsageError
 from mlrun.files import Cache, is_locked, locked, remove_tree, write_atomic
 from mlrun.model import Digest, Finding, Package
+from mlrun.pattern import pattern
 from mlrun.value import positional_value, value
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _KEY_LENGTH = 32
-_FOLDER = re.compile(rf"[0-9a-f]{{{_KEY_LENGTH}}}")
-_SCRATCH = re.compile(rf"(resolve-)?[0-9a-f]{{{_KEY_LENGTH}}}\.\d+\.\d+")
+_FOLDER = pattern(rf"[0-9a-f]{{{_KEY_LENGTH}}}")
+_SCRATCH = pattern(rf"(resolve-)?[0-9a-f]{{{_KEY_LENGTH}}}\.\d+\.\d+")
 _STALE_SCRATCH_SECONDS = 24 * 3600.0
 _DAY = 24 * 3600.0
 

@@ -8,7 +8,6 @@ its lock, interpreter, platform and local projects. So projects that resolve to 
 from __future__ import annotations
 
 import os
-import re
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from mlrun.env.values import Plan, stays_editable, will_be_removed
 from mlrun.errors import EnvironmentBuildError
 from mlrun.files import build_once, locked, remove_tree
 from mlrun.model import Environment
+from mlrun.pattern import pattern
 from mlrun.value import positional_value, replace
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 FORMAT = 2
 """Raised when environments of an older mlrun should not be used any more."""
 
-_METADATA = re.compile(r"pyproject\.toml|setup\.(py|cfg)|.*\.(txt|in)")
-_COPIED = re.compile(rb"\b(directory|path|workspace)\s*=")
-_COPIED_FROM_CHECKOUT = re.compile(rb"\b(directory|path|workspace|editable)\s*=")
+_METADATA = pattern(r"pyproject\.toml|setup\.(py|cfg)|.*\.(txt|in)")
+_COPIED = pattern(rb"\b(directory|path|workspace)\s*=")
+_COPIED_FROM_CHECKOUT = pattern(rb"\b(directory|path|workspace|editable)\s*=")
 
 
 def plan(asked: Asked, site: Site) -> Plan:

@@ -15,6 +15,7 @@ from mlrun.errors import StoreError
 from mlrun.model import Artifact
 from mlrun.observe.grouping import by_folder, grouped
 from mlrun.observing.values import warning
+from mlrun.pattern import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from mlrun.observing.surroundings import Surroundings
     from mlrun.store import Store
 
-_CODE = re.compile(
+_CODE = pattern(
     r"\.(pyi?|py[xd]|ipynb|(ba|z|fi)?sh|r|rmd|jl|[ch]|cc|[ch]pp|cu|go|rs|java|scala|[jt]s|lua|pl|rb|m|sql|ya?ml|toml"
     r"|cfg|ini|conf|lock|md|rst|env|gitignore|dockerfile)$",
     re.IGNORECASE,

@@ -6,13 +6,13 @@ An error is raised when it is met; `problems` (for `mlrun check`) goes through a
 from __future__ import annotations
 
 import os
-import re
 from itertools import pairwise
 from typing import TYPE_CHECKING, Literal
 
 from mlrun.data.names import is_pattern
 from mlrun.errors import MlrunError, ProjectError
 from mlrun.model import DataSpec, EntryPoint, Finding, RunRequest
+from mlrun.pattern import pattern
 from mlrun.pipelines import given
 from mlrun.pipelines.paths import overlap, plain
 from mlrun.pipelines.values import Link, Plan, Step
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mlrun.model import Place, Project
     from mlrun.resolve import Locator
 
-_ELSEWHERE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_ELSEWHERE = pattern(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 
 def plan(project: Project, request: RunRequest, *, files: Locator, is_there: Callable[[str], bool]) -> Plan:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 from mlrun.data.names import by_word_first, is_pattern
 from mlrun.model import DataSpec
+from mlrun.pattern import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_TOKENS = re.compile(r"\*\*/?|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
+_TOKENS = pattern(r"\*\*/?|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 _BELOW = ("/", "**")
 _ANY = ("*", "**", "**/")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
 from mlrun.model import EnvironmentRequest
+from mlrun.pattern import pattern
 from mlrun.project.nearby import nearby
 from mlrun.project.notes import what
 from mlrun.project.values import check_keys, items, optional, text, texts
@@ -24,7 +24,7 @@ ENVIRONMENT_KEYS = ("python_env", "conda_env", "docker_env", "environment")
 DOCKER_KEYS = ("image", "build", "dockerfile", "volumes", "environment")
 IN_PLACE_KEYS = ("python", "requirements")
 
-_ENVIRONMENT_FILE = re.compile(r"\.(ya?ml|txt|toml|lock)$")
+_ENVIRONMENT_FILE = pattern(r"\.(ya?ml|txt|toml|lock)$")
 
 
 def read_environment(root: MapNode, directory: Path, notes: Notes) -> EnvironmentRequest:

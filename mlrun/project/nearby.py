@@ -6,14 +6,14 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from mlrun.pattern import pattern
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-_PLAUSIBLE = re.compile(
-    r"(.*[-_])?(conda|environment|env)([-_].*)?\.ya?ml|python[-_]env\.ya?ml", re.IGNORECASE
-)
-_LIST = re.compile(r"requirements\.txt", re.IGNORECASE)
+_PLAUSIBLE = pattern(r"(.*[-_])?(conda|environment|env)([-_].*)?\.ya?ml|python[-_]env\.ya?ml", re.IGNORECASE)
+_LIST = pattern(r"requirements\.txt", re.IGNORECASE)
 
 
 def nearby(path: str, directory: Path) -> tuple[str, ...]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from mlrun.model import Parameter
+from mlrun.pattern import pattern
 from mlrun.project.notes import what
 from mlrun.project.values import check_keys, finite, key_place, number, optional, switch, texts
 from mlrun.value import replace
@@ -22,7 +22,7 @@ PARAMETER_TYPES = ("string", "float", "int", "bool", "path", "uri", "choice")
 
 _ALIASES = {"str": "string", "integer": "int", "boolean": "bool", "number": "float", "double": "float"}
 _NUMBERS = ("int", "float")
-_RUN_TOGETHER = re.compile(rf"(?P<key>{'|'.join(PARAMETER_KEYS[:3])})\s*[:=]\s*(?P<value>[^\s:{{\[].*)")
+_RUN_TOGETHER = pattern(rf"(?P<key>{'|'.join(PARAMETER_KEYS[:3])})\s*[:=]\s*(?P<value>[^\s:{{\[].*)")
 
 
 def read_parameters(node: Node | None, notes: Notes) -> tuple[Parameter, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlrun import yamlfile
 from mlrun.model import Tolerance
+from mlrun.pattern import pattern
 from mlrun.yamlfile import ListNode, MapNode, Scalar, as_text, closest, is_null
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mlrun.project.notes import Notes
     from mlrun.yamlfile import Node
 
-_DURATION = re.compile(
+_DURATION = pattern(
     r"(?:(?P<days>\d+(?:\.\d+)?)d)?(?:(?P<hours>\d+(?:\.\d+)?)h)?(?:(?P<minutes>\d+(?:\.\d+)?)m(?:in)?)?"
     r"(?:(?P<seconds>\d+(?:\.\d+)?)s?)?",
     re.ASCII,
@@ -25,7 +26,7 @@ _DURATION = re.compile(
 _UNIT_SECONDS = {"days": 86400, "hours": 3600, "minutes": 60, "seconds": 1}
 REPRO_KEYS = ("rtol", "atol")
 OBSERVE_WORDS = ("auto", "shim", "strace", "python")
-_SIZE = re.compile(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>b|[kmgt](?:b|ib?))?", re.ASCII)
+_SIZE = pattern(r"(?P<number>\d+(?:\.\d+)?)\s*(?P<unit>b|[kmgt](?:b|ib?))?", re.ASCII)
 
 
 # --- units --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import ParameterError, ProjectError
 from mlrun.model import EntryPoint, Finding, RunSpec, Tolerance
+from mlrun.pattern import pattern
 from mlrun.resolve.bash import read
 from mlrun.resolve.parameters import Locator as Locator
 from mlrun.resolve.parameters import bind, fetched, near_miss, printable
@@ -147,7 +148,7 @@ class _Field:
         return format(values[self.name], self.format)
 
 
-_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+_BRACES = pattern(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
 def _template(

@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.errors import ProcessError, SourceError
+from mlrun.pattern import pattern
 from mlrun.process import Captured, capture
 from mlrun.value import value
 
@@ -35,8 +36,8 @@ _HELPER = (
     '!f() { test "$1" = get && '
     'printf "username=%s\\npassword=%s\\n" "$MLRUN_GIT_USERNAME" "$MLRUN_GIT_PASSWORD"; }; f'
 )
-_NOISE = re.compile(r"^(?:hint:|warning:|remote: (?:Enumerating|Counting|Compressing|Total)|.*\d+% \()")
-_PERCENT = re.compile(rb"([A-Z][a-z]+(?: [a-z]+)*):\s+(\d{1,3})% ")
+_NOISE = pattern(r"^(?:hint:|warning:|remote: (?:Enumerating|Counting|Compressing|Total)|.*\d+% \()")
+_PERCENT = pattern(rb"([A-Z][a-z]+(?: [a-z]+)*):\s+(\d{1,3})% ")
 
 
 @value

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from typing import TYPE_CHECKING
 
 from mlrun import digest, files
 from mlrun.errors import SourceError
 from mlrun.model import Finding
+from mlrun.pattern import pattern
 from mlrun.source.git import Git, local_git, progress_of, remote_git, remote_refusal
 from mlrun.value import replace, value
 
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from mlrun.source.target import Target
 
 _HEADS, _TAGS = "refs/heads/", "refs/tags/"
-_HEX = re.compile(r"[0-9a-fA-F]{4,64}")
-_FULL = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+_HEX = pattern(r"[0-9a-fA-F]{4,64}")
+_FULL = pattern(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _UNREACHABLE = frozenset({"source-unreachable", "source-broken-off"})
 
 

@@ -140,7 +140,8 @@ class Store:
 
         With `sync` it is noted for the index, and survives a power cut.
         """
-        self.home.prepare()
+        if sync:  # a pipeline has done so
+            self.home.prepare()
         final = self.home.run(record.id)
         scratch = self.home.temporary / f"{record.id}.{os.getpid()}"
         with told(f"make {final.root}"), contextlib.ExitStack() as cleanup:

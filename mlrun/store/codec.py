@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from json.encoder import encode_basestring as _quoted
 from typing import TYPE_CHECKING, TypeVar, cast, get_args
 
 from mlrun import digest
@@ -38,6 +39,7 @@ from mlrun.model import (
     StoredFile,
     Usage,
 )
+from mlrun.pattern import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -48,12 +50,13 @@ STATUSES: tuple[str, ...] = get_args(Status)
 
 _ORIGINS: tuple[str, ...] = get_args(Origin)
 _STEP_STATES: tuple[str, ...] = get_args(StepState)
-_VERSION = re.compile(r"mlrun/record/v(\d{1,9})(?:\.\d+)*")
+_VERSION = pattern(r"mlrun/record/v(\d{1,9})(?:\.\d+)*")
 _MAJOR = 1
 _LINE = 100  # an object or list that holds no other stays on one line up to this many characters
 _WIDEST_INTEGER = 2**63
 _ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+_NESTS = (dict, list)
 
 Json = dict[str, object]
 T = TypeVar("T")
@@ -358,23 +361,23 @@ def _number(value: float | None) -> float | str | None:
 
 def _laid_out(value: object, indent: str = "") -> str:
     """Indented JSON in which a short leaf object stays on one line, as a person would write it."""
-    if not isinstance(value, dict | list) or not value:
-        return _compact(value)
+    if not isinstance(value, _NESTS) or not value:
+        return _scalar(value)
     inner = indent + "  "
     items: Iterable[object] = value.values() if isinstance(value, dict) else value
-    if indent and not any(isinstance(item, dict | list) and item for item in items):
+    if indent and not any(isinstance(item, _NESTS) and item for item in items):
         line = _compact(value)
         if len(line) <= _LINE:
             return line
     if isinstance(value, dict):
-        lines = [f"{inner}{_compact(key)}: {_laid_out_once(item, inner)}" for key, item in value.items()]
+        lines = [f"{inner}{_quoted(key)}: {_laid_out_once(item, inner)}" for key, item in value.items()]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     return "[\n" + ",\n".join(inner + _laid_out(item, inner) for item in value) + f"\n{indent}]"
 
 
 def _laid_out_once(value: object, indent: str) -> str:
-    if not isinstance(value, dict | list) or not value:
-        return _compact(value)
+    if not isinstance(value, _NESTS) or not value:
+        return _scalar(value)
     part = _texts.get(id(value))
     if part is None or part.json is not value:
         return _laid_out(value, indent)
@@ -383,11 +386,20 @@ def _laid_out_once(value: object, indent: str) -> str:
     return part.text
 
 
+def _scalar(value: object) -> str:
+    if value is None:
+        return "null"
+    return _quoted(value) if isinstance(value, str) else _compact(value)
+
+
 # --- reading ------------------------------------------------------------------------------------------
 
 
 class _NotARecordError(ValueError):
     """The JSON is not what a record must be."""
+
+
+_read_before: dict[str, tuple[object, object]] = {}
 
 
 class _Fields:
@@ -461,6 +473,15 @@ class _Fields:
         fields = self.part(name)
         return () if fields is None else tuple((key, fields.maybe_text(key)) for key in fields.names())
 
+    def alike(self, name: str, read: Callable[[_Fields, str], T]) -> T:
+        """A part that many records have in common: what is as it was in the one before is read once."""
+        value, before = self._values.get(name), _read_before.get(name)
+        if before is not None and before[0] == value:
+            return cast("T", before[1])
+        found = read(self, name)
+        _read_before[name] = (value, found)
+        return found
+
     def part(self, name: str) -> _Fields | None:
         value = self._values.get(name)
         return None if value is None else _Fields(value, self._path(name))
@@ -523,16 +544,16 @@ def _record(fields: _Fields) -> RunRecord:
         exit_code=fields.maybe_integer("exit_code"),
         signal=fields.maybe_text("signal"),
         error=_error(fields.part("error")),
-        source=_source(fields.part("source")),
+        source=fields.alike("source", lambda its, name: _source(its.part(name))),
         command=_command(fields.part("command")),
         parameters=tuple(_parameter(name, part) for name, part in fields.named("parameters")),
-        environment=_environment(fields.part("environment")),
-        env_vars=fields.maybe_pairs("env_vars"),
+        environment=fields.alike("environment", lambda its, name: _environment(its.part(name))),
+        env_vars=fields.alike("env_vars", _Fields.maybe_pairs),
         inputs=tuple(_artifact(part) for part in fields.each("inputs")),
         outputs=tuple(_artifact(part) for part in fields.each("outputs")),
         metrics=tuple(_metric(name, part) for name, part in fields.named("metrics")),
         resources=_resources(fields.part("resources")),
-        host=_host(fields.part("host")),
+        host=fields.alike("host", lambda its, name: _host(its.part(name))),
         ci=_ci(fields.part("ci")),
         trigger=fields.text("trigger", "cli"),
         parents=fields.pairs("parents"),
@@ -540,7 +561,7 @@ def _record(fields: _Fields) -> RunRecord:
         observed=fields.maybe_text("observed"),
         cache_key=fields.maybe_digest("cache_key"),
         log=fields.maybe_digest("log"),
-        determinism=_determinism(fields.part("determinism")),
+        determinism=fields.alike("determinism", lambda its, name: _determinism(its.part(name))),
         steps=tuple(_step(part) for part in fields.each("steps")),
         options=fields.pairs("options"),
     )

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from typing import TYPE_CHECKING
 
 from mlrun.files import is_locked, try_lock
+from mlrun.pattern import pattern
 from mlrun.value import positional_value
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from mlrun.files import Home
 
-_ID = re.compile(r"[0-9a-f]{32}")
-_NAME = re.compile(r"([0-9a-f]{32})\.\d+\.(\d{1,30})")
+_ID = pattern(r"[0-9a-f]{32}")
+_NAME = pattern(r"([0-9a-f]{32})\.\d+\.(\d{1,30})")
 
 
 @positional_value

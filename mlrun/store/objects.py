@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from mlrun import digest as digests
 from mlrun.errors import StoreError
 from mlrun.files import copy_file
 from mlrun.model import Digest
+from mlrun.pattern import pattern
 from mlrun.store.trouble import told
 from mlrun.value import positional_value
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mlrun.files import Home
 
 _MANIFEST = "mlrun/manifest/v1"
-_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
+_HEXADECIMAL = pattern(r"[0-9a-f]{64}")
 
 
 class Objects:

@@ -15,6 +15,7 @@ from mlrun.env.asking.requirements import Gathered, add_item
 from mlrun.env.asking.versions import normal_python
 from mlrun.env.values import CondaAsked, Requirement
 from mlrun.errors import ProjectError
+from mlrun.pattern import pattern
 from mlrun.value import draft, field
 from mlrun.yamlfile import ListNode, MapNode, Scalar
 
@@ -32,17 +33,15 @@ _KNOWN_KEYS = frozenset(
         *("platforms", "category", "channel_priority", "description", "version"),  # of conda's relatives
     }
 )
-_PYTHON = re.compile(r"([\w./-]+::)?python(?![\w.-])", re.IGNORECASE)
-_PATH = re.compile(r"[/\\]|\.exe$", re.IGNORECASE)
-_VERSION_IN_PATH = re.compile(
-    r"(?<![\d.])([23]\.\d+(?:\.\d+)?)(?![\d.]*\d)|python-?([23])(\d+)", re.IGNORECASE
-)
-_PIP_IN_CONDA = re.compile(r"-|git\+|\.{1,2}($|[/\[])|[\w.-]+(\[[\w,.-]+\])?\s*@\s|[^#]*;\s*\w+\s*[=<>!]")
+_PYTHON = pattern(r"([\w./-]+::)?python(?![\w.-])", re.IGNORECASE)
+_PATH = pattern(r"[/\\]|\.exe$", re.IGNORECASE)
+_VERSION_IN_PATH = pattern(r"(?<![\d.])([23]\.\d+(?:\.\d+)?)(?![\d.]*\d)|python-?([23])(\d+)", re.IGNORECASE)
+_PIP_IN_CONDA = pattern(r"-|git\+|\.{1,2}($|[/\[])|[\w.-]+(\[[\w,.-]+\])?\s*@\s|[^#]*;\s*\w+\s*[=<>!]")
 """A line that only pip understands, in conda's part: options, URLs, markers."""
-_FILE_URL = re.compile(r"^((?:-[rce]|--\w+)[ =]*)file:(?!/)")
+_FILE_URL = pattern(r"^((?:-[rce]|--\w+)[ =]*)file:(?!/)")
 """`-r file:requirements.txt`, which pip takes for a path."""
-_CONDA_ARCHIVE = re.compile(r"\.(conda|tar\.bz2)(#\w+)?$")
-_CONDA_PIN = re.compile(r"[A-Za-z0-9][\w.-]*\s*=\s*\d[\w.*+!]*(\s*=\s*[\w.*]+)?")
+_CONDA_ARCHIVE = pattern(r"\.(conda|tar\.bz2)(#\w+)?$")
+_CONDA_PIN = pattern(r"[A-Za-z0-9][\w.-]*\s*=\s*\d[\w.*+!]*(\s*=\s*[\w.*]+)?")
 """A pin that only conda understands: one `=`, perhaps a build string."""
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mlrun.env.asking.module_names import brought_by, distribution_of, is_known
 from mlrun.env.asking.pypi_names import canonical, name_of
 from mlrun.model import Place
+from mlrun.pattern import pattern
 from mlrun.value import draft, field, value
 
 if TYPE_CHECKING:
@@ -27,17 +28,17 @@ MOST_FILES = 500
 
 _MOST_ENTRIES = 20_000
 _LONGEST = 1024 * 1024
-_PROJECT_FILE = re.compile(r"mlproject(\.ya?ml)?", re.IGNORECASE)
-_SCRIPT = re.compile(r"(?<![\w./{}-])(?P<path>[\w./-]+\.(?:py|ipynb|sh))(?![\w{/-])")
-_MODULE = re.compile(r"\bpython[\d.]*(?:\s+-[^\Wmc]\w*)*\s+-m\s+(?P<module>[\w.]+)")
-_PROGRAM = re.compile(r"(?:^|&&|\|\||[;|\n])\s*(?:\w+=\S*\s+)*(?P<name>[\w-]+)")
-_IMPORT = re.compile(
+_PROJECT_FILE = pattern(r"mlproject(\.ya?ml)?", re.IGNORECASE)
+_SCRIPT = pattern(r"(?<![\w./{}-])(?P<path>[\w./-]+\.(?:py|ipynb|sh))(?![\w{/-])")
+_MODULE = pattern(r"\bpython[\d.]*(?:\s+-[^\Wmc]\w*)*\s+-m\s+(?P<module>[\w.]+)")
+_PROGRAM = pattern(r"(?:^|&&|\|\||[;|\n])\s*(?:\w+=\S*\s+)*(?P<name>[\w-]+)")
+_IMPORT = pattern(
     r"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+import\b|import[ \t]+(?P<names>[\w., \t]+))", re.MULTILINE
 )
 _SKIPPED = frozenset(
     {"__pycache__", "mlruns", "mlartifacts", "node_modules", "site-packages", "venv", "build", "dist"}
 )
-_NO_PROGRAM_OF_ALL = re.compile(r"(test_.*|.*_test|conftest|setup|noxfile|tasks)\.py")
+_NO_PROGRAM_OF_ALL = pattern(r"(test_.*|.*_test|conftest|setup|noxfile|tasks)\.py")
 _TESTS = frozenset({"test", "tests", "docs"})
 
 _PROGRAMS = {
@@ -184,7 +185,7 @@ def _commands(directory: Path, memory: Memory | None) -> list[str]:
     if path is None:
         return []
     try:
-        root = yamlfile.read(path, memory=memory).root
+        root = yamlfile.read(path, file=path.name, memory=memory).root
     except ProjectError:
         return []
     points = root.get("entry_points") if isinstance(root, MapNode) else None

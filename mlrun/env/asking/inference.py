@@ -11,6 +11,8 @@ import os
 import re
 from typing import TYPE_CHECKING
 
+from mlrun.pattern import pattern
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
@@ -19,7 +21,7 @@ MLFLOWS_OWN = ("python_env.yaml", "conda.yaml")
 """Files that MLflow takes unnamed; nothing needs to be said about it."""
 
 _FIRST = (*MLFLOWS_OWN, "pylock.toml", "uv.lock", "requirements.txt")
-_LIST = re.compile(
+_LIST = pattern(
     r"(?P<before>[\w.]+[-_.])?(req|reqs|requirement|requirements)(?P<after>[-_.][\w.-]+)?\.(txt|in|pip)"
 )
 _OTHER_LISTS = ("requirements.pip", "requirements.in", "req.txt", "reqs.txt", "requirement.txt")
@@ -29,7 +31,7 @@ _CONDA = (
     "conda-env.yaml", "conda-env.yml", "env.yml", "env.yaml", "environments.yml", "environments.yaml",
 )  # fmt: skip
 _PIPENV = ("Pipfile.lock", "Pipfile")
-_NOT_FOR_RUNNING = re.compile(
+_NOT_FOR_RUNNING = pattern(
     r"(?<![a-z])(dev|develop|development|test|tests|testing|lint|docs?|ci|mac|macos|osx|win|windows|build)(?![a-z])"
 )
 _PREFERRED = (

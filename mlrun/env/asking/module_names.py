@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from mlrun.env.asking.pypi_names import canonical, words
+from mlrun.pattern import pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -87,17 +88,17 @@ _SAME = words(
 )
 # fmt: on
 _NAMESPACES = (
-    (re.compile(r"google\.cloud\.(\w+)"), "google-cloud-{}"),
-    (re.compile(r"azure\.ai\.(\w+)"), "azure-ai-{}"),
-    (re.compile(r"azure\.keyvault\.(\w+)"), "azure-keyvault-{}"),
-    (re.compile(r"azure\.storage\.(\w+)"), "azure-storage-{}"),
-    (re.compile(r"azureml\.(\w+)"), "azureml-{}"),
-    (re.compile(r"azure\.(\w+)"), "azure-{}"),
-    (re.compile(r"ruamel\.(\w+)"), "ruamel.{}"),
-    (re.compile(r"zope\.(\w+)"), "zope.{}"),
-    (re.compile(r"backports\.(\w+)"), "backports.{}"),
-    (re.compile(r"opentelemetry\.sdk()"), "opentelemetry-sdk{}"),
-    (re.compile(r"opentelemetry()"), "opentelemetry-api{}"),
+    (pattern(r"google\.cloud\.(\w+)"), "google-cloud-{}"),
+    (pattern(r"azure\.ai\.(\w+)"), "azure-ai-{}"),
+    (pattern(r"azure\.keyvault\.(\w+)"), "azure-keyvault-{}"),
+    (pattern(r"azure\.storage\.(\w+)"), "azure-storage-{}"),
+    (pattern(r"azureml\.(\w+)"), "azureml-{}"),
+    (pattern(r"azure\.(\w+)"), "azure-{}"),
+    (pattern(r"ruamel\.(\w+)"), "ruamel.{}"),
+    (pattern(r"zope\.(\w+)"), "zope.{}"),
+    (pattern(r"backports\.(\w+)"), "backports.{}"),
+    (pattern(r"opentelemetry\.sdk()"), "opentelemetry-sdk{}"),
+    (pattern(r"opentelemetry()"), "opentelemetry-api{}"),
 )
 """Packages that share a top module, a distribution each: `google.cloud.storage`."""
 
@@ -141,8 +142,8 @@ def distribution_of(module: str) -> str | None:
     known = _MODULES.get(".".join(parts[:2])) or _MODULES.get(parts[0])
     if known:
         return known
-    for pattern, name in _NAMESPACES:
-        if match := pattern.match(module):
+    for prefix, name in _NAMESPACES:
+        if match := prefix.match(module):
             return name.format(match[1].replace("_", "-"))
     return None if parts[0] == "google" else parts[0].replace("_", "-")
 

@@ -15,6 +15,7 @@ from mlrun.env.pip_settings import without_credentials
 from mlrun.env.values import LocalProject, Requirement
 from mlrun.errors import ProjectError
 from mlrun.model import Finding, Place
+from mlrun.pattern import pattern
 from mlrun.value import draft, field, positional_value
 
 if TYPE_CHECKING:
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 20
 _LONG = 500
-_COMMENT = re.compile(r"(^|\s)#.*$")
-_OPTION = re.compile(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z]))?(.*)$", re.DOTALL)
-_EXTRAS = re.compile(r"(?P<path>.+?)(?P<extras>\[[\w\s,.-]*\])?$", re.DOTALL)
-_ARCHIVE = re.compile(r"\.(whl|zip|tar\.gz|tar\.bz2|tar\.xz|tgz)(\[[^\]]*\])?$")
-_NAMED_FILE = re.compile(r"^(?P<name>[\w.-]+)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>file:[^\s;]+)")
+_COMMENT = pattern(r"(^|\s)#.*$")
+_OPTION = pattern(r"(--?[A-Za-z][A-Za-z-]*)(?:\s*=\s*|\s+|(?<=^-[a-z]))?(.*)$", re.DOTALL)
+_EXTRAS = pattern(r"(?P<path>.+?)(?P<extras>\[[\w\s,.-]*\])?$", re.DOTALL)
+_ARCHIVE = pattern(r"\.(whl|zip|tar\.gz|tar\.bz2|tar\.xz|tgz)(\[[^\]]*\])?$")
+_NAMED_FILE = pattern(r"^(?P<name>[\w.-]+)\s*(?P<extras>\[[^\]]*\])?\s*@\s*(?P<url>file:[^\s;]+)")
 _CLAUSE = r"(?:~=|===?|!=|<=|>=|<|>)\s*\d[\w.!]*(?<!\.x)"
-_PLAIN = re.compile(
+_PLAIN = pattern(
     rf"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?\s*(?:{_CLAUSE}(?:\s*,\s*{_CLAUSE})*)?\s*([;#].*)?"
 )
-_BLANK = re.compile(r"\s*(#|$)")
-_BULLET = re.compile(r"^[-*•]\s+(?=\w)")
-_DRIVE = re.compile(r"[A-Za-z]:[\\/]")
-_PYTHON = re.compile(r"python\s*(?=[=<>~!]|$)", re.IGNORECASE)
+_BLANK = pattern(r"\s*(#|$)")
+_BULLET = pattern(r"^[-*•]\s+(?=\w)")
+_DRIVE = pattern(r"[A-Za-z]:[\\/]")
+_PYTHON = pattern(r"python\s*(?=[=<>~!]|$)", re.IGNORECASE)
 _WINDOWS = "cp1252"
 _BUILT_FROM = ("pyproject.toml", "setup.py", "setup.cfg")
 _LONG_NAMES = {

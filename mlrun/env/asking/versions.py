@@ -6,13 +6,14 @@ import re
 from typing import TYPE_CHECKING
 
 from mlrun.errors import ProjectError
+from mlrun.pattern import pattern
 
 if TYPE_CHECKING:
     from mlrun.model import Place
 
-_NAME = re.compile(r"^(c?python)?\s*-?(?=[\d=<>~!^*]|$)", re.IGNORECASE)
-_VERSION = re.compile(r"\d+(\.\d+){0,2}")
-_CLAUSE = re.compile(r"(~=|===?|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?((a|b|rc)\d+)?")
+_NAME = pattern(r"^(c?python)?\s*-?(?=[\d=<>~!^*]|$)", re.IGNORECASE)
+_VERSION = pattern(r"\d+(\.\d+){0,2}")
+_CLAUSE = pattern(r"(~=|===?|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?((a|b|rc)\d+)?")
 
 
 def normal_python(text: str, place: Place | None = None) -> str | None:
