@@ -68,6 +68,8 @@ if TYPE_CHECKING:
 
 _LAST_WORDS = 16 * 1024
 """Bytes of a failed program's output that are looked at."""
+NOT_AT_HAND = "its environment or its inputs are not there yet"
+"""Why nothing can be looked for in the cache as yet."""
 
 
 class Teller(Narrator, Protocol):
@@ -249,7 +251,7 @@ def look(
     rest = replace(prepared, spec=replace(spec, inputs=there))
     ready = _at_hand_for_step(rest, stage, site, common)
     if ready is None:
-        return caching.Miss(why="its environment or its inputs are not there yet")
+        return caching.Miss(why=NOT_AT_HAND)
     record, environment = ready
     inputs = (*record.inputs, *(each for found in returned.values() for each in found))
     case = _case(replace(record, inputs=inputs), environment, prepared)
