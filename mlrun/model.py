@@ -559,7 +559,7 @@ class RunRecord:
     `observed` tells how inputs and outputs that nobody declared were noticed: `shim`, `strace`,
     `python-only`, `walk` (outputs only), `off`; None where nothing was run yet. `cache_key` is the digest of
     all that was known to decide the result, of a run that others may be spared by, or that was spared.
-    `log` is the digest of all that the program printed.
+    `log` is the digest of all that the program printed, `series` that of its metrics' steps.
     `steps` are those of a pipeline, each with a record of its own; their states are final when it has ended.
     `options` are those that it was run with, so that it can be resumed.
     """
@@ -597,6 +597,7 @@ class RunRecord:
     determinism: Determinism | None = None
     cache_key: Digest | None = None
     log: Digest | None = None
+    series: Digest | None = None
     steps: tuple[StepFacts, ...] = ()
     options: tuple[tuple[str, str], ...] = ()
 

@@ -360,6 +360,12 @@ def close_record(
     return with_warnings(record, findings), findings
 
 
+def with_series(record: RunRecord, store: Store) -> RunRecord:
+    """With the digest of the steps of its metrics, once all of them have come. Raises OSError."""
+    path = store.home.run(record.id).metrics
+    return replace(record, series=digest.of_file(path)) if path.exists() else record
+
+
 def break_off(record: RunRecord, error: BaseException) -> RunRecord:
     """The record of a run that mlrun could not see through: before, during or after its program."""
     ended = record.status != "running"

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import data, source
+from mlrun import data, digest, source
 from mlrun.errors import StoreError
 from mlrun.files import remove_tree
 from mlrun.model import Artifact, BoundParameter, Finding
@@ -317,6 +317,7 @@ def _child(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) -> 
         warnings=(),
         resources=None,
         log=None,  # what was printed is with the run itself
+        series=digest.of_file(run.series) if run.series is not None else None,
         trigger="mlflow",
         parents=(("nested", run.parent or record.id),),
     )

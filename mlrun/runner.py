@@ -348,6 +348,7 @@ def _recorded(
                 record, unkept = _kept_for_later(record, wanted, observed, (*findings, *changed), stage)
                 changed = (*changed, *unkept)
             record = recording.with_warnings(record, changed)
+            record = recording.with_series(record, store)
             store.save(record)
         except BaseException as error:
             store.save(recording.break_off(record, error))

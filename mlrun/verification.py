@@ -26,6 +26,8 @@ _SOURCE = "the run's source cannot be put together any more, so it cannot be rep
 _LOCK = "its environment can only be resolved anew, not built again as it was"
 _OUTPUT = "this output cannot be had from the store any more"
 _LOG = "what the program printed is not known any more as it was"
+_SERIES = "the steps of its metrics are not known any more as they were; their last values are in the record"
+_LIST = "which of its files changed since cannot be told"
 _INPUT = "this input can only be had from where it was, if it is still there"
 
 
@@ -114,13 +116,17 @@ def _verified(run_id: str, store: Store, objects: _Objects) -> Verification:
         lost = "whether what the record says is what happened"
         troubles.append(Trouble(what="the record: changed since mlrun wrote it", state="edited", lost=lost))
     checked = 0
-    for what, its_digest, tree, lost in _named(record):
+    for what, its_digest, tree, lost in (*_named(record), *_listed(record, objects)):
         count, trouble = objects.look(what, its_digest, tree=tree, lost=lost)
         checked += count
         troubles += trouble
     if record.log is not None:
         checked += 1
-        troubles += _log(store.home.run(run_id).log, record.log)
+        troubles += _own("the log", store.home.run(run_id).log, record.log, lost=_LOG)
+    if record.series is not None:
+        checked += 1
+        path = store.home.run(run_id).metrics
+        troubles += _own("the steps of its metrics", path, record.series, lost=_SERIES)
     if record.status != "running":
         troubles += _not_kept(record)
     return Verification(run_id=run_id, name=record.name, troubles=tuple(troubles), checked=checked)
@@ -142,6 +148,13 @@ def _named(record: RunRecord) -> Iterator[tuple[str, Digest, bool, str]]:
                 yield f"{role} `{artifact.path}`", artifact.digest, artifact.tree, lost
 
 
+def _listed(record: RunRecord, objects: _Objects) -> Iterator[tuple[str, Digest, bool, str]]:
+    """Folders that went in and are not kept, but for the list of what lay in them."""
+    for artifact in record.inputs:
+        if artifact.tree and artifact.digest and not artifact.stored and objects.has(artifact.digest):
+            yield f"the list of files in input `{artifact.path}`", artifact.digest, False, _LIST
+
+
 def _not_kept(record: RunRecord) -> list[Trouble]:
     """Outputs that the store never had: nobody can tell whether they are still the same."""
     return [
@@ -151,15 +164,15 @@ def _not_kept(record: RunRecord) -> list[Trouble]:
     ]
 
 
-def _log(path: Path, its_digest: Digest) -> list[Trouble]:
-    """What the program printed; a run that goes on, or was lost, bears no digest of it."""
+def _own(what: str, path: Path, its_digest: Digest, *, lost: str) -> list[Trouble]:
+    """A file beside the record; a run that goes on, or was lost, bears no digest of it."""
     try:
         state: Literal["missing", "damaged"] = "damaged"
         if digest.of_file(path) == its_digest:
             return []
     except OSError:
         state = "missing"
-    return [Trouble(what="the log", state=state, lost=_LOG, digest=its_digest)]
+    return [Trouble(what=what, state=state, lost=lost, digest=its_digest)]
 
 
 class _Objects:
@@ -168,6 +181,10 @@ class _Objects:
     def __init__(self, store: Store) -> None:
         self._objects = store.objects
         self._known: dict[str, Literal["missing", "damaged"] | None] = {}
+
+    def has(self, its_digest: Digest) -> bool:
+        """Whether there is such an object, be it whole or not."""
+        return self._objects.has(its_digest)
 
     def look(self, what: str, its_digest: Digest, *, tree: bool, lost: str) -> tuple[int, list[Trouble]]:
         """How many objects it is, and what is wrong with them."""

@@ -322,6 +322,7 @@ records = st.builds(
     observed=maybe_texts,
     cache_key=st.none() | digests,
     log=st.none() | digests,
+    series=st.none() | digests,
 )
 
 

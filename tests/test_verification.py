@@ -135,3 +135,33 @@ def test_a_record_that_is_lost_keeps_a_digest_that_fits(shell: Shell) -> None:
     assert shell.mlrun("show").returncode == 0
     assert json.loads(found[0].read_text())["status"] == "lost"
     assert verify(shell, code=0)["state"] == "intact"
+
+
+STEPS = """
+name: steps
+environment: {requirements: []}
+entry_points:
+  main:
+    inputs: [data]
+    command: echo '{{"name":"loss","value":0.5,"step":1}}' >> $MLRUN_METRICS
+"""
+
+
+def test_the_steps_of_metrics_and_the_list_of_a_folders_files_count_too(shell: Shell) -> None:
+    (shell.cwd / "MLproject").write_text(STEPS)
+    (shell.cwd / ".gitignore").write_text("data/\n")
+    (shell.cwd / "data").mkdir()
+    (shell.cwd / "data" / "a.csv").write_text("1\n")
+    record = shell.record(".", "--env-manager", "system")
+    assert verify(shell, code=0)["state"] == "intact"
+    steps = shell.home.run(record["id"]).metrics
+    steps.write_text(steps.read_text().replace("0.5", "0.4"))
+    listed = object_of(shell, record["inputs"][0]["digest"])
+    listed.chmod(0o644)
+    listed.write_text("{}")
+    assert troubles(verify(shell, code=1)) == [
+        ("the list of files in input `data`", "damaged"),
+        ("the steps of its metrics", "damaged"),
+    ]
+    steps.unlink()
+    assert ("the steps of its metrics", "missing") in troubles(verify(shell, code=1))

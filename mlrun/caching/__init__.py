@@ -103,6 +103,7 @@ def cached(record: RunRecord, hit: Hit, key: Key, *, ended_at: str, seconds: flo
         inputs=(*record.inputs, *_seen_besides(record, original)),
         outputs=original.outputs,
         metrics=original.metrics,
+        series=original.series,
         parameters=(*record.parameters, *logged),
         observed=original.observed,
         parents=(*record.parents, ("cached_from", original.id)),
