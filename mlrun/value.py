@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, dataclass_transform
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
 T = TypeVar("T")
 
@@ -68,29 +68,41 @@ def fields(cls: type[Any]) -> tuple[str, ...]:
 
 def _dressed(cls: type[T], *, positions: tuple[str, ...], frozen: bool = True) -> type[T]:
     names = fields(cls)
+    wanted = frozenset(names)
     defaults = {name: vars(cls)[name] for name in names if name in vars(cls)}
+    fresh = [(name, default.make) for name, default in defaults.items() if isinstance(default, _Fresh)]
 
     def initialise(self: T, *arguments: Any, **given: Any) -> None:
         if arguments:
             given = {**_by_position(cls, positions, arguments, given), **given}
-        try:
-            complete = {name: given.pop(name) if name in given else _made(defaults[name]) for name in names}
-        except KeyError as missing:
-            raise TypeError(f"{cls.__name__} needs {missing}") from None
-        if given:
-            raise TypeError(f"{cls.__name__} has no {', '.join(map(repr, given))}")
-        vars(self).update(complete)
+        content = vars(self)  # thousands of values are made in a run: two updates and a comparison
+        content.update(defaults)
+        content.update(given)
+        if content.keys() != wanted:
+            raise TypeError(_misfit(cls, wanted, content.keys()))
+        for name, make in fresh:
+            if name not in given:
+                content[name] = make()
 
-    dress: dict[str, Any] = {"__init__": initialise, "__repr__": _text, "__match_args__": names}
+    def its_hash(self: T) -> int:
+        return hash((cls, *map(vars(self).__getitem__, names)))
+
+    def text(self: T) -> str:
+        content = vars(self)
+        return f"{cls.__name__}({', '.join(f'{name}={content[name]!r}' for name in names)})"
+
+    dress: dict[str, Any] = {"__init__": initialise, "__repr__": text, "__match_args__": names}
     if frozen:
-        dress |= {"__eq__": _equal, "__hash__": _hash, "__setattr__": _refuse, "__delattr__": _refuse}
+        dress |= {"__eq__": _equal, "__hash__": its_hash, "__setattr__": _refuse, "__delattr__": _refuse}
     for name, method in dress.items():
         setattr(cls, name, method)
     return cls
 
 
-def _made(default: Any) -> Any:
-    return default.make() if isinstance(default, _Fresh) else default
+def _misfit(cls: type[Any], wanted: Collection[str], given: Collection[str]) -> str:
+    if unknown := sorted(set(given) - set(wanted)):
+        return f"{cls.__name__} has no {', '.join(map(repr, unknown))}"
+    return f"{cls.__name__} needs {', '.join(map(repr, sorted(set(wanted) - set(given))))}"
 
 
 def _by_position(
@@ -103,14 +115,6 @@ def _by_position(
 
 def _equal(self: object, other: object) -> bool:
     return vars(self) == vars(other) if type(self) is type(other) else NotImplemented
-
-
-def _hash(self: object) -> int:
-    return hash((type(self), *vars(self).values()))
-
-
-def _text(self: object) -> str:
-    return f"{type(self).__name__}({', '.join(f'{name}={it!r}' for name, it in vars(self).items())})"
 
 
 def _refuse(self: object, name: str, *_: object) -> NoReturn:
