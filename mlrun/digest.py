@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TAG = "blake3:"
+_canonical = json.JSONEncoder(
+    sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+).encode
 _CHUNK = 4 << 20  # bytes; the quickest size of those tried, for one core as for several
 _LARGE = 32 << 20  # bytes from which a file is mapped
 _WINDOW = 256 << 20  # bytes that are mapped at once
@@ -112,8 +115,12 @@ def of_value(value: object) -> Digest:
 
 def canonical_json(value: object) -> bytes:
     """One value, one text: sorted keys, no blanks, UTF-8, no NaN. A contract: digests rest on it."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return text.encode("utf-8", "surrogatepass")
+    return canonical_text(value).encode("utf-8", "surrogatepass")
+
+
+def canonical_text(value: object) -> str:
+    """The same before it is bytes."""
+    return _canonical(value)
 
 
 def hex_of(digest: Digest | str) -> str:

@@ -63,7 +63,8 @@ def why_none(case: Case) -> str | None:
 def key_of(case: Case, site: Site) -> Key:
     """The key of a run. Raises SourceError where git cannot tell what the source holds."""
     code = relevant(case, site)
-    content = {"format": FORMAT, **_called(case, site), **_surrounded(case, site)}
+    here = _Here(case, site)
+    content = {"format": FORMAT, **_called(case, here), **_surrounded(case, site, here)}
     content["code"] = site.once(("code", id(code)), lambda: (code, of_value([list(it) for it in code])))[1]
     content["inputs"] = sorted(_input(item, site) for item in case.inputs)
     content["named"] = list(_named_besides(case, site))
@@ -78,9 +79,8 @@ def key_of(case: Case, site: Site) -> Key:
 # --- the command, and what is around it -----------------------------------------------------------------
 
 
-def _called(case: Case, site: Site) -> dict[str, object]:
+def _called(case: Case, here: _Here) -> dict[str, object]:
     spec = case.prepared.spec
-    here = _Here(case, site)
     return {
         "argv": [here.plain(word) for word in spec.argv],
         "parameters": sorted([it.name, it.kind, here.plain(it.text)] for it in spec.parameters),
@@ -90,9 +90,8 @@ def _called(case: Case, site: Site) -> dict[str, object]:
     }
 
 
-def _surrounded(case: Case, site: Site) -> dict[str, object]:
+def _surrounded(case: Case, site: Site, here: _Here) -> dict[str, object]:
     environment, request = case.environment, case.prepared.request
-    here = _Here(case, site)
     facts = case.determinism
     given = site.caller.variables if environment.kind != "docker" else {}
     return {

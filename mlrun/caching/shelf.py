@@ -41,9 +41,10 @@ def keep(home: Home, run_id: str, key: Digest, guard: Guard) -> None:
 
 def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard]]:
     """The runs of a key with their guards, the newest first."""
-    if not (home.cached / "complete").exists():
+    cached = f"{home.root}/cached"
+    if not os.path.exists(f"{cached}/complete"):
         _rebuild(home)
-    folder = home.cached / hex_of(key)
+    folder = f"{cached}/{hex_of(key)}"
     try:
         pointers = sorted(os.listdir(folder), reverse=True)
     except OSError:
@@ -52,11 +53,11 @@ def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard]]:
         run_id = name.partition(".")[2]
         found = _read(home.run(run_id).cache)
         if found is None or found[0] != key:
-            _forget(folder / name)
+            _forget(f"{folder}/{name}")
         else:
             yield run_id, found[1]
     for name in pointers[_LOOKED_AT:]:
-        _forget(folder / name)
+        _forget(f"{folder}/{name}")
 
 
 def _point(home: Home, run_id: str, key: Digest, moment: int) -> None:
@@ -65,9 +66,9 @@ def _point(home: Home, run_id: str, key: Digest, moment: int) -> None:
     (folder / f"{moment:020d}.{run_id}").touch()
 
 
-def _forget(pointer: Path) -> None:
+def _forget(pointer: str) -> None:
     with contextlib.suppress(OSError):
-        pointer.unlink()
+        os.unlink(pointer)
 
 
 def _rebuild(home: Home) -> None:

@@ -79,13 +79,13 @@ def describe(
         path=shown, kind=kind, digest=None, size=0, files=0, declared=declared, parameter=parameter
     )
     try:
-        mode = os.stat(path).st_mode
+        status = os.stat(path)
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
         return Found(artifact=artifact, findings=(_unread(shown, problem),))
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(status.st_mode):
         return _describe_folder(path, artifact, reader, contents=contents)
-    found = reader.file(os.fspath(path))
+    found = reader.file(os.fspath(path), status)
     if isinstance(found, int):
         return Found(artifact=artifact, findings=(_unread(shown, problem_of(found)),))
     its_digest = Digest(digest.TAG + found[0].hex())

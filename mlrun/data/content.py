@@ -60,9 +60,13 @@ class Reader:
 
     # --- one file -------------------------------------------------------------------------------------
 
-    def file(self, path: str) -> File | int:
-        """Digest and stamp, or a problem's number; read once more if it changed meanwhile."""
-        if (known := self._known(path)) is not None:
+    def file(self, path: str, status: os.stat_result | None = None) -> File | int:
+        """Digest and stamp, or a problem's number; read once more if it changed meanwhile.
+
+        `status` is what it was like a moment ago, where somebody has asked.
+        """
+        may_be_known = self._cache and (status is None or status.st_size >= _WORTH_REMEMBERING[1])
+        if may_be_known and (known := self._known(path)) is not None:
             return known
         started = memory.now_ns()
         found = _read(path, self._progress_of(path))

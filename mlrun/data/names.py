@@ -24,9 +24,9 @@ def by_word_first(specs: tuple[DataSpec, ...], directory: Path) -> Iterator[tupl
     """Specs with each path that they name, or None; patterns last, so that they get only the rest."""
     patterns = []
     for spec in specs:
-        path = Path(os.path.normpath(directory / spec.path.replace("\0", "")))
+        path = os.path.normpath(os.path.join(directory, spec.path.replace("\0", "")))
         if os.path.exists(path):
-            yield spec, path
+            yield spec, Path(path)
         elif re.search(_MAGIC, spec.path):
             patterns.append(spec)
         else:

@@ -25,6 +25,8 @@ class Schedule:
     keep_going: bool = False
     states: dict[str, StepState] = field(default_factory=dict)
     halted: bool = False
+    first: int = 0
+    """The steps before it are no longer waiting."""
 
     def state(self, name: str) -> StepState:
         return self.states.get(name, "waiting")
@@ -33,7 +35,10 @@ class Schedule:
         """The first step that can start; None where there is none, for now or for good."""
         if self.halted:
             return None
-        for step in self.plan.steps:
+        steps = self.plan.steps
+        while self.first < len(steps) and self.state(steps[self.first].name) != "waiting":
+            self.first += 1
+        for step in steps[self.first :]:
             if self.state(step.name) == "waiting" and all(self.state(it) in GOOD for it in step.needs):
                 return step.name
         return None

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import os
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import StoreError
@@ -25,7 +26,6 @@ from mlrun.value import replace
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
     from types import TracebackType
 
     from mlrun.files import Home, RunPaths
@@ -113,7 +113,7 @@ class Store:
         """
         descriptor = -1
         try:
-            with self._new(record, sync=True) as folder:
+            with self._new(record) as folder:
                 # The lock comes before the record: nobody can see a running run whose lock is not yet taken.
                 descriptor = os.open(folder / "alive", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                 try_lock(descriptor)
@@ -131,32 +131,47 @@ class Store:
         That of a step `of_pipeline` is not synced, and may be lost in a power cut; the index learns of it
         with the pipeline's own. Raises as `create` does.
         """
-        with self._new(record, sync=not of_pipeline):
-            pass
+        if of_pipeline:
+            with told(f"make {self.home.run(record.id).root}"):
+                self._add(record)
+        else:
+            with self._new(record):
+                pass
 
     @contextlib.contextmanager
-    def _new(self, record: RunRecord, *, sync: bool) -> Iterator[Path]:
-        """A run's folder while nobody sees it, to lay more into it: then it is there, with its record.
-
-        With `sync` it is noted for the index, and survives a power cut.
-        """
-        if sync:  # a pipeline has done so
-            self.home.prepare()
+    def _new(self, record: RunRecord) -> Iterator[Path]:
+        """A run's folder while nobody sees it, to lay more into it: then it is there, with its record, noted
+        for the index, and survives a power cut."""
+        self.home.prepare()
         final = self.home.run(record.id)
         scratch = self.home.temporary / f"{record.id}.{os.getpid()}"
-        with told(f"make {final.root}"), contextlib.ExitStack() as cleanup:
-            if sync:
-                cleanup.enter_context(notes.noted(self.home, record.id))
+        with told(f"make {final.root}"), notes.noted(self.home, record.id), self._cleared(scratch, record.id):
             os.mkdir(scratch)
-            try:
-                yield scratch
-                _write_new(scratch / final.record.name, codec.encode(record), sync=sync)
-                _rename(scratch, final.root, sync=sync)
-            except BaseException as error:
-                remove_tree(scratch, trash=self.home.trash)
-                if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
-                    raise StoreError(f"run {record.id} exists already", code="run-exists") from None
-                raise
+            yield scratch
+            _write_new(f"{scratch}/{final.record.name}", codec.encode(record), sync=True)
+            sync_folder(scratch)
+            _rename(scratch, final.root)
+            sync_folder(final.root.parent)
+
+    def _add(self, record: RunRecord) -> None:
+        """The same, neither noted nor synced: there may be a hundred in a moment."""
+        final = self.home.run(record.id)
+        scratch = f"{self.home.temporary}/{record.id}.{os.getpid()}"
+        with self._cleared(scratch, record.id):
+            os.mkdir(scratch)
+            _write_new(f"{scratch}/{final.record.name}", codec.encode(record), sync=False)
+            _rename(scratch, final.root)
+
+    @contextlib.contextmanager
+    def _cleared(self, scratch: str | Path, run_id: str) -> Iterator[None]:
+        """Nothing is left of a folder that did not become a run's."""
+        try:
+            yield
+        except BaseException as error:
+            remove_tree(Path(scratch), trash=self.home.trash)
+            if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                raise StoreError(f"run {run_id} exists already", code="run-exists") from None
+            raise
 
     def save(self, record: RunRecord, *, sync: bool = True) -> None:
         """Replace a run's record, whole or not at all; with `sync`, so that it survives a power cut.
@@ -332,27 +347,26 @@ class Store:
         return lost
 
 
-def _write_new(path: Path, data: bytes, *, sync: bool) -> None:
+def _write_new(path: str, data: bytes, *, sync: bool) -> None:
     """A file of a folder that nobody sees yet."""
-    with open(path, "xb", buffering=0) as file:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
         view = memoryview(data)
         while view:
-            view = view[file.write(view) :]
+            view = view[os.write(descriptor, view) :]
         if sync:
-            os.fsync(file.fileno())
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _rename(folder: Path, final: Path, *, sync: bool) -> None:
-    if sync:
-        sync_folder(folder)
+def _rename(folder: str | Path, final: Path) -> None:
     try:
         os.rename(folder, final)
     except FileNotFoundError:
         final.parent.mkdir(exist_ok=True)
         sync_folder(final.parent.parent)
         os.rename(folder, final)
-    if sync:
-        sync_folder(final.parent)
 
 
 def _freed_reserve(paths: RunPaths) -> bool:

@@ -71,7 +71,18 @@ def encode(record: RunRecord) -> bytes:
 def sealed(content: Json) -> Json:
     """A record's JSON with the digest of all the rest at its end, by which a later change is noticed."""
     rest = {name: value for name, value in content.items() if name != "digest"}
-    return rest | {"digest": digest.of_value(rest)}
+    texts = ",".join([f"{_quoted(name)}:{_canonical(rest[name])}" for name in sorted(rest)])
+    return rest | {"digest": digest.of_bytes(f"{{{texts}}}".encode("utf-8", "surrogatepass"))}
+
+
+def _canonical(value: object) -> str:
+    """`digest.canonical_json` of a part, of what records have in common once."""
+    part = _texts.get(id(value))
+    if part is None or part.json is not value:
+        return digest.canonical_text(value)
+    if part.canonical is None:
+        part.canonical = digest.canonical_text(value)
+    return part.canonical
 
 
 def is_unedited(data: bytes) -> bool | None:
@@ -187,6 +198,7 @@ class _Part:
         self.value = value  # held, so that no other can have its identity
         self.json = json
         self.text: str | None = None
+        self.canonical: str | None = None
 
 
 _parts: dict[int, _Part] = {}
@@ -371,7 +383,10 @@ def _laid_out(value: object, indent: str = "") -> str:
         if len(line) <= _LINE:
             return line
     if isinstance(value, dict):
-        lines = [f"{inner}{_quoted(key)}: {_laid_out_once(item, inner)}" for key, item in value.items()]
+        lines = [
+            f"{inner}{_quoted(key)}: {_quoted(item) if type(item) is str else _laid_out_once(item, inner)}"
+            for key, item in value.items()
+        ]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     return "[\n" + ",\n".join(inner + _laid_out(item, inner) for item in value) + f"\n{indent}]"
 
