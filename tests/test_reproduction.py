@@ -365,6 +365,136 @@ def test_of_a_pipeline_each_step_is_repeated_from_what_was_made_then(shell: Shel
     assert [step["name"] for step in found["steps"]] == ["both/prepare", "both/main"]
     assert [step["verdict"] for step in found["steps"]] == ["identical", "identical"]
     assert shell.mlrun("reproduce", name, "-P", "a=1").returncode == 2
+    new = shell.show()
+    assert new["parents"] == {"reproduces": shell.show(name)["id"]}
+    step = shell.show(f"{new['name']}/main")
+    assert step["id"] == new["steps"][1]["run"]
+    assert step["parents"] == {"pipeline": new["id"], "reproduces": shell.show(f"{name}/main")["id"]}
+
+
+FLOWING = """\
+name: flow
+environment: {requirements: []}
+entry_points:
+  prepare:
+    parameters: {rows: {type: int, default: 3}}
+    inputs: [raw.csv]
+    outputs: [data/parts]
+    command: |
+      test {rows} -lt 5 || exit 3
+      rm -rf data/parts; mkdir data/parts
+      split -l 1 -d <(head -{rows} raw.csv) data/parts/
+  side: {inputs: [raw.csv], outputs: [side.txt], command: wc -l < raw.csv > side.txt}
+  train:
+    parameters: {alpha: {type: float, default: 1}}
+    inputs: [data]
+    outputs: [model.txt]
+    command: cat data/kept data/parts/* > model.txt; echo {alpha} >> model.txt; cp model.txt unsaid.txt
+  main:
+    parameters: {alpha: {type: float, default: 1}}
+    needs: [train]
+    inputs: [side.txt]
+    outputs: [all.txt]
+    command: cat unsaid.txt side.txt > all.txt; echo {alpha} >> all.txt
+"""
+
+
+@pytest.fixture
+def flowing(project: Path) -> Path:
+    """A folder of which one file is made by a step, and a file that nobody declares between two others."""
+    (project / "MLproject").write_text(FLOWING)
+    (project / ".gitignore").write_text("data/parts\n")
+    (project / "raw.csv").write_text("10\n20\n30\n40\n")
+    (project / "data/kept").write_text("kept\n")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "flow")
+    return project
+
+
+def steps_of(found: dict[str, Any]) -> dict[str, str]:
+    return {step["name"].partition("/")[2]: step["verdict"] for step in found["steps"]}
+
+
+@pytest.mark.slow
+def test_what_is_given_flows_through_a_repeated_pipeline_as_through_a_new_one(
+    shell: Shell, flowing: Path
+) -> None:
+    run(shell, "--name", "one")
+    for given in (("rows=2",), ("prepare.rows=2", "train.alpha=7"), ("alpha=7",), ("main.alpha=7",)):
+        words = [word for each in given for word in ("-P", each)]
+        found = reproduce(shell, "one", *words, code=1)
+        new = shell.show(found["repetitions"][0]["id"])
+        assert (new["status"], new["parents"]) == ("finished", {"reproduces": found["run"]})
+        run(shell, "--name", "other", "--no-cache", *words)
+        for path in ("all.txt", "data/parts"):
+            for which in ("other", new["id"]):
+                assert shell.mlrun("get", which, path, "-o", f"{which}.{path[:3]}").returncode == 0
+        assert (flowing / f"{new['id']}.all").read_text() == (flowing / "other.all").read_text()
+        names = [
+            sorted(it.name for it in (flowing / f"{which}.dat").iterdir()) for which in (new["id"], "other")
+        ]
+        assert names[0] == names[1]
+        shutil.rmtree(flowing / "other.dat")
+        (flowing / "other.all").unlink()
+
+
+@pytest.mark.slow
+def test_of_a_repeated_pipeline_only_what_is_concerned_comes_out_anew(shell: Shell, flowing: Path) -> None:
+    run(shell, "--name", "one")
+    (flowing / "raw.csv").write_text("another\n")
+    (flowing / "unsaid.txt").unlink()
+    found = reproduce(shell, "one", "-P", "train.alpha=7", "--runs", "2", code=1)
+    assert steps_of(found) == {
+        "prepare": "identical", "side": "identical", "train": "different", "main": "different"
+    }  # fmt: skip
+    assert found["changed"] == ["train.alpha"]
+    assert "with another train.alpha" in found["summary"]
+    by_name = {step["name"]: step for step in found["steps"]}
+    assert [it["name"] for it in by_name["one/train"]["repetitions"][0]["causes"]] == ["alpha"]
+    assert by_name["one/main"]["flowing"] == ["train"]
+    assert {it["level"] for it in by_name["one/main"]["spread"]} == {"identical"}
+    assert len(found["repetitions"]) == 2
+    text = shell.mlrun("diff", "one", found["repetitions"][1]["id"]).stdout
+    assert "most likely because of: parameter train.alpha 1 → 7" in text
+    assert list((flowing.parent / "cache/work-v1").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_with_what_is_given_keeps_from_running_what_goes_on_from_it(
+    shell: Shell, flowing: Path
+) -> None:
+    run(shell, "--name", "one")
+    found = reproduce(shell, "one", "-P", "prepare.rows=9", code=1)
+    cannot = "cannot-be-repeated"
+    assert steps_of(found) == {"prepare": "different", "side": "identical", "train": cannot, "main": cannot}
+    by_name = {step["name"]: step for step in found["steps"]}
+    assert by_name["one/train"]["reasons"][0]["message"].startswith("`prepare` ended with exit code 3")
+    new = shell.show()
+    assert (new["status"], new["exit_code"]) == ("failed", 3)
+    assert {it["name"]: it["state"] for it in new["steps"]} == {
+        "prepare": "failed", "side": "finished", "train": "skipped", "main": "skipped"
+    }  # fmt: skip
+    done = shell.mlrun("resume")
+    assert (done.returncode, "`mlrun reproduce one" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("depth=3", "no step of `one` has a parameter `depth`: there are prepare.rows, "),
+        ("train.rows=3", "no step of `one` has a parameter `train.rows`"),
+        ("trian.alpha=3", "no step of `main` has a parameter `trian.alpha`"),
+    ],
+)
+@pytest.mark.slow
+def test_a_repeated_pipeline_is_given_nothing_that_no_step_had(
+    shell: Shell, flowing: Path, given: str, message: str
+) -> None:
+    assert (flowing / "raw.csv").exists()
+    run(shell, "--name", "one")
+    done = shell.mlrun("reproduce", "one", "-P", given)
+    assert done.returncode == 2
+    assert message in done.stderr
 
 
 @pytest.mark.slow

@@ -20,8 +20,14 @@ def status_command(
         typer.Argument(metavar="[TARGET]", help="A directory, or a git URL with optional #subdir and @REV."),
     ] = ".",
     entry_point: Annotated[
-        str, typer.Option("-e", "--entry-point", metavar="NAME", help="The entry point.")
-    ] = "main",
+        str | None,
+        typer.Option(
+            "-e",
+            "--entry-point",
+            metavar="NAME",
+            help="The entry point (default: main; all, if it has none).",
+        ),
+    ] = None,
     every: Annotated[bool, typer.Option("-a", "--all", help="All entry points of the project.")] = False,
     version: Annotated[
         str | None, typer.Option("-v", "--version", metavar="REV", help="A branch, a tag, or a commit.")
@@ -35,7 +41,8 @@ def status_command(
     """Would running it again change anything: code, parameters, environment, inputs since the last good run.
 
     The same is supposed to be asked again: parameters that were given then, the defaults of now. What an
-    entry point needs is looked at with it. Nothing is run, built or resolved.
+    entry point needs is looked at with it, as it would run. Outputs have to be there as they were made. Of
+    the code, what counts is what counts for the cache. Nothing is run, built or resolved.
 
     Exit code: 0 up to date, 1 stale (with each cause), 2 cannot tell (it has never run well, say).
 
@@ -59,7 +66,8 @@ def status_command(
         found = status(
             Wanted(target=target, version=version),
             Desk(caller=caller, home=home, cache=cache, teller=console),
-            entry_point=None if every else entry_point,
+            entry_point=entry_point,
+            every=every,
             parameters=pairs(tuple(param or ()), "-P"),
         )
     finally:

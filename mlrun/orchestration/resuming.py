@@ -12,6 +12,7 @@ from mlrun.orchestration.values import Wishes
 from mlrun.pipelines.paths import overlap
 from mlrun.pipelines.present import as_of_now
 from mlrun.pipelines.schedule import GOOD
+from mlrun.value import replace
 
 if TYPE_CHECKING:
     from mlrun.model import RunRecord, SourceFacts
@@ -84,12 +85,16 @@ def _name(run_id: str, store: Store) -> str:
 
 def request_of(record: RunRecord, given: tuple[tuple[str, str], ...]) -> RunRequest:
     """The same request again; `given` are the values that no record holds. Raises UsageError."""
-    said = dict(record.options)
     target, version = _target(record)
+    return replace(asked_again(record, given), target=target, version=version)
+
+
+def asked_again(record: RunRecord, given: tuple[tuple[str, str], ...]) -> RunRequest:
+    """All of a request but of what it was made. Raises UsageError (`secret-needed`)."""
+    said = dict(record.options)
     docker = (said[name].partition("=") for name in sorted(said) if name.startswith("docker."))
     return RunRequest(
-        target=target,
-        version=version,
+        target=record.target,
         entry_point=record.entry_point,
         parameters=_parameters(record, dict(given)),
         env_manager=said.get("env_manager"),
