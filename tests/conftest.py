@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +16,10 @@ from tests.shells import Shell
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+
+# As in an activated environment: programs of tests find the Python that runs us, and no shim before it.
+os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))  # noqa: TID251
 
 
 class Quiet:
@@ -82,8 +88,18 @@ def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("warm")
     text = "environment: {requirements: []}\nentry_points: {main: {command: 'true'}}\n"
     (folder / "MLproject").write_text(text)
-    Shell(folder, folder).record(".")
+    shell = Shell(folder, folder)
+    shell.variables["UV_CACHE_DIR"] = str(folder / "uv")
+    shell.record(".")
     return folder / "cache"
+
+
+@pytest.fixture
+def known_python(warm_cache: Path, tmp_path: Path) -> None:
+    """What mlrun and uv remember of the Python that runs us: neither has to ask it again."""
+    shutil.copytree(warm_cache.parent / "uv", tmp_path / "uv")
+    (tmp_path / "cache" / "envs-v1").mkdir(parents=True)
+    shutil.copy2(warm_cache / "envs-v1" / "interpreters.json", tmp_path / "cache" / "envs-v1")
 
 
 @pytest.fixture

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from mlrun.cli import dispatch
 from mlrun.files import Home
 
 if TYPE_CHECKING:
@@ -59,6 +64,24 @@ class Shell:
             start_new_session=True,
         )
 
+    def ask(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """What `mlrun` answers, by the same code in this process: for commands that only look at records."""
+        stdout, stderr = (io.TextIOWrapper(io.BytesIO(), "utf-8", "backslashreplace") for _ in range(2))
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(self.cwd)
+            for name in os.environ.keys() - self.variables.keys():  # noqa: TID251  put back after
+                patch.delenv(name)
+            for name, text in self.variables.items():
+                patch.setenv(name, text)
+            patch.setattr(sys, "stdout", stdout)
+            patch.setattr(sys, "stderr", stderr)
+            code = dispatch(list(arguments))
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        said = (stream.detach().getvalue().decode() for stream in (stdout, stderr))
+        return subprocess.CompletedProcess(self.argv(*arguments), code, *said)
+
     def record(self, *arguments: str) -> dict[str, Any]:
         """The record of a run that is to succeed."""
         done = self.mlrun("run", *arguments, "--json")
@@ -67,5 +90,5 @@ class Shell:
         return record
 
     def show(self, run: str = "latest") -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self.mlrun("show", run, "--json").stdout)
+        record: dict[str, Any] = json.loads(self.ask("show", run, "--json").stdout)
         return record

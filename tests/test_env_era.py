@@ -101,7 +101,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def bench(tmp_path: Path, known_python: None) -> Iterator[Bench]:
     index = Index(tmp_path / "files")
     bench = Bench(tmp_path, index)
     for name in ("alpha", "setuptools"):

@@ -112,7 +112,7 @@ def make_bench(root: Path) -> Bench:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
+def bench(tmp_path: Path, known_python: None) -> Bench:
     return make_bench(tmp_path)
 
 
