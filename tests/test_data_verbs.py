@@ -36,7 +36,7 @@ def shell(tmp_path: Path, warm_cache: Path) -> Shell:
 
 
 def answer(shell: Shell, *words: str, code: int) -> Any:
-    done = shell.mlrun("data", *words, "--json")
+    done = shell.ask("data", *words, "--json")
     assert done.returncode == code, done.stderr
     return json.loads(done.stdout)
 

@@ -104,7 +104,7 @@ def run(shell: Shell, *options: str) -> None:
 
 
 def diff(shell: Shell, *words: str, code: int = 1) -> dict[str, Any]:
-    done = shell.mlrun("diff", *(words or ("latest~1",)), "--json")
+    done = shell.ask("diff", *(words or ("latest~1",)), "--json")
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -560,7 +560,7 @@ def test_hostile_names_stay_text_on_a_terminal(shell: Shell, project: Path, tmp_
     (project / name).write_text("1\n")
     run(shell, "-P", f"table={shutil.copy(project / 'data/train.csv', tmp_path / name)}", "-P", "[bold]=1")
     for options in ((), ("--all",), ("--patch",), ("--md",)):
-        done = shell.mlrun("diff", "latest~1", *options)
+        done = shell.ask("diff", "latest~1", *options)
         assert done.returncode == 1
         assert "\x1b" not in done.stdout
         assert "[bold" in done.stdout

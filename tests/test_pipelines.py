@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,12 @@ import pytest
 from mlrun import project as projects
 from mlrun.check import check
 from mlrun.errors import MlrunError
-from mlrun.files import Home
 from mlrun.model import RunRequest, StepFacts
 from mlrun.pipelines import graph, may_be_one
 from mlrun.pipelines.paths import looking_in, overlap, plain
 from mlrun.pipelines.schedule import Schedule
 from mlrun.views import pipeline as view
+from tests import shells
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -250,31 +249,12 @@ def test_a_graph_is_drawn_in_lanes() -> None:
 # --- as a user runs them ------------------------------------------------------------------------------
 
 
-class Shell:
-    """A user's terminal. Tests share a cache: what observes programs is compiled once."""
+class Shell(shells.Shell):
+    """A user's terminal. Tests share a cache."""
 
     def __init__(self, folder: Path, cwd: Path, cache: Path) -> None:
-        self.home = Home(folder / "home")
-        self.cwd = cwd
-        self.variables = {
-            **os.environ,  # noqa: TID251  what a test starts from
-            "MLRUN_HOME": str(self.home.root),
-            "MLRUN_CACHE": str(cache),
-        }
-
-    def argv(self, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "mlrun", *arguments]
-
-    def mlrun(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.argv(*arguments),
-            cwd=self.cwd,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            stdin=subprocess.DEVNULL,
-        )
+        super().__init__(folder, cwd)
+        self.variables["MLRUN_CACHE"] = str(cache)
 
     def run(self, *arguments: str, code: int = 0) -> dict[str, Any]:
         """The record of the whole."""
@@ -284,19 +264,7 @@ class Shell:
         return record
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            self.argv("run", ".", "--env-manager", "system", *arguments),
-            cwd=self.cwd,
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def show(self, run: str = "latest") -> dict[str, Any]:
-        record: dict[str, Any] = json.loads(self.mlrun("show", run, "--json").stdout)
-        return record
+        return super().start("run", ".", "--env-manager", "system", *arguments)
 
 
 @pytest.fixture(scope="module")

@@ -122,7 +122,7 @@ def test_identical_and_nothing_of_the_original_is_touched(shell: Shell, project:
     assert levels(found) == {"rmse": "identical", "metrics.json": "identical", "model.bin": "identical"}
     assert (project / "model.bin").read_text() == "mine"
     assert shell.home.run(original["id"]).record.read_bytes() == before
-    new = json.loads(shell.mlrun("show", "--json").stdout)
+    new = shell.show()
     assert new["parents"] == {"reproduces": original["id"]}
     assert new["determinism"]["variables"] == original["determinism"]["variables"]
     assert new["environment"]["key"] == original["environment"]["key"]
@@ -197,7 +197,7 @@ def test_another_parameter_is_the_cause_and_the_rest_is_kept(shell: Shell) -> No
     found = reproduce(shell, "-P", "alpha=0.7", code=1)
     assert found["changed"] == ["alpha"]
     assert [cause["name"] for cause in found["repetitions"][0]["causes"]] == ["alpha"]
-    new = json.loads(shell.mlrun("show", "--json").stdout)
+    new = shell.show()
     assert {name: it["value"] for name, it in new["parameters"].items()} == {
         "alpha": "0.7",
         "table": "data/train.csv",
@@ -264,7 +264,7 @@ def test_code_and_variables_of_then_are_used_uncommitted_ones_too(shell: Shell, 
     (project / "MLproject").write_text(PROJECT.replace('SCALE: "1"', 'SCALE: "9"'))
     shell.variables |= {"OMP_NUM_THREADS": "7", "PYTHONHASHSEED": "11"}
     assert reproduce(shell, code=0)["verdict"] == "identical"
-    new = json.loads(shell.mlrun("show", "--json").stdout)
+    new = shell.show()
     assert new["source"]["tree"] == original["source"]["tree"]
     assert new["env_vars"]["SCALE"] == "1"
     assert new["determinism"]["variables"]["PYTHONHASHSEED"] == "0"
@@ -601,7 +601,7 @@ def test_the_lock_decides_and_not_what_the_index_serves_now(
         make_wheel(wheels, "seasoning", "1.0.1", source="SALT = 2\n")
         shutil.rmtree(tmp_path / "cache")
         assert reproduce(shell, code=0)["verdict"] == "identical"
-        new = json.loads(shell.mlrun("show", "--json").stdout)
+        new = shell.show()
         assert new["environment"]["packages"] == original["environment"]["packages"]
         again = shell.record(".", "--refresh-env")
         assert [it["version"] for it in again["environment"]["packages"]] == ["1.0.1"]

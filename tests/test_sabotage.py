@@ -94,7 +94,7 @@ def run(shell: Shell, *options: str) -> str:
 
 
 def answer(shell: Shell, *words: str, code: int) -> dict[str, Any]:
-    done = shell.mlrun(*words, "--json")
+    done = (shell.mlrun if words[0] == "reproduce" else shell.ask)(*words, "--json")
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -21,7 +21,7 @@ __all__ = ["project", "shell"]  # fixtures
 
 
 def status(shell: Shell, *words: str, code: int) -> dict[str, Any]:
-    done = shell.mlrun("status", *words, "--json")
+    done = shell.ask("status", *words, "--json")
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -31,7 +31,7 @@ def shell(tmp_path: Path, warm_cache: Path) -> Shell:
 
 
 def verify(shell: Shell, *words: str, code: int) -> dict[str, Any]:
-    done = shell.mlrun("verify", *words, "--json")
+    done = shell.ask("verify", *words, "--json")
     assert done.returncode == code, done.stdout + done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -112,7 +112,7 @@ def test_the_steps_of_a_pipeline_are_looked_after_with_it(shell: Shell) -> None:
         "  main: {inputs: [a.txt], outputs: [b.txt], command: cat a.txt a.txt > b.txt}\n"
     )
     shell.record(".", "--env-manager", "system", "--name", "both")
-    made = json.loads(shell.mlrun("show", "both/prepare", "--json").stdout)["outputs"][0]
+    made = shell.show("both/prepare")["outputs"][0]
     assert [run["name"] for run in verify(shell, "both", code=0)["runs"]] == [
         "both",
         "both/prepare",
