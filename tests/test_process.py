@@ -529,6 +529,26 @@ def test_the_log_outlives_us(tmp_path: Path) -> None:
     assert driven.log == b"so far"
 
 
+@needs_proc
+@pytest.mark.parametrize(
+    "script", ["echo up; exec sleep 60", "sleep 60 & trap 'echo bye > bye' TERM; echo up; wait"]
+)
+def test_a_program_does_not_outlive_us_when_we_are_killed(tmp_path: Path, script: str) -> None:
+    driven = Driven(tmp_path, script)
+    driven.wait_for_log(b"up")
+    driven.send(signal.SIGKILL)
+    driven.process.wait()
+    driven.wait_for(lambda: driven.alive() == [])
+    assert (tmp_path / "bye").exists() is ("trap" in script)
+
+
+@needs_proc
+def test_nobody_guards_a_program_that_has_ended(tmp_path: Path) -> None:
+    guards = {line.pid for line in family.table() if line.parent == os.getpid()}
+    run("true", tmp_path)
+    assert {line.pid for line in family.table() if line.parent == os.getpid()} <= guards
+
+
 @pytest.mark.slow
 @needs_proc
 @pytest.mark.parametrize("seed", range(12))

@@ -5,6 +5,7 @@ One loop waits for whatever comes first: output, keys, a signal to us, an alarm.
     a signal to us ──▶ the same to its group ──5 s or a second signal──▶ TERM to all ──3 s or a third──▶ KILL
     time is up ────────────────────────────────────────────────────────▶ TERM to all ──3 s──▶ KILL
     it ended by itself, but left others in its group ──1 s to follow───▶ TERM ──3 s──▶ KILL
+    we are killed ─────────────────────────────────────────────────────▶ TERM to its group ──3 s──▶ KILL
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 from mlrun.model import Outcome
 from mlrun.process.alarms import Alarms
 from mlrun.process.family import Family
+from mlrun.process.guardian import Guardian
 from mlrun.process.lines import Lines
 from mlrun.process.meter import Meter
 from mlrun.process.signals import Signals, name_of, stop_ourselves
@@ -91,6 +93,7 @@ class _Program:
     def __init__(self, job: Job, signals: Signals, lines: Lines) -> None:
         self._started = time.monotonic()
         self.pid = spawn(job.argv, variables=job.variables, cwd=job.cwd, streams=lines.ends, umask=job.umask)
+        self._guardian = Guardian(self.pid)
         lines.started()
         self._signals = signals
         self._lines = lines
@@ -141,6 +144,7 @@ class _Program:
             self._family.signal_all(signal.SIGKILL)
             if self._status is None:
                 os.waitpid(self.pid, 0)
+        self._guardian.dismiss()
 
     # --- what can happen ------------------------------------------------------------------------------
 
