@@ -7,18 +7,20 @@ standard deviation (n − 1); where the runs of a group differ in another fact, 
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 from typing import TYPE_CHECKING
 
-from mlrun.errors import UsageError
+from mlrun.errors import StoreError, UsageError
 from mlrun.tracking.meaning import direction_of
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from mlrun.model import RunRecord
+    from mlrun.model import BoundParameter, RunRecord
+    from mlrun.store import Store
 
 _SEEDS = frozenset({"seed", "random_seed", "random_state", "rng_seed", "randomseed", "randomstate"})
 _FACTS = ("project", "entry_point", "status", "code", "python", "environment", "image", "cpu")
@@ -78,6 +80,29 @@ class Comparison:
     grouped_by: tuple[str, ...] = ()
     shared: tuple[tuple[str, str], ...] = ()
     runs: int = 0
+
+
+def with_defaults(records: Sequence[RunRecord], store: Store) -> list[RunRecord]:
+    """The runs, pipelines with those values of their steps that another run names: there one was given.
+
+    `rows` is told where all steps that have it have the same, `prepare.rows` as that step has it.
+    """
+    named = dict.fromkeys(it.name for record in records for it in record.parameters)
+    return [_with_values_of_steps(record, named, store) if record.steps else record for record in records]
+
+
+def _with_values_of_steps(record: RunRecord, named: Iterable[str], store: Store) -> RunRecord:
+    values: dict[str, dict[str, BoundParameter]] = {}
+    for step in record.steps:
+        with contextlib.suppress(StoreError):
+            for it in store.load(step.run).parameters:
+                if it.origin != "logged":
+                    values.setdefault(it.name, {})[it.value] = it
+                    values[f"{step.name}.{it.name}"] = {it.value: it}
+    known = {it.name for it in record.parameters}
+    missing = [name for name in named if name not in known and len(values.get(name, ())) == 1]
+    found = (replace(next(iter(values[name].values())), name=name) for name in missing)
+    return replace(record, parameters=(*record.parameters, *found))
 
 
 def compare(

@@ -112,7 +112,7 @@ class EntryPoint:
     `observe`, `deterministic` and `tolerance` are as in `Project`, None where it does not say; so is `cache`
     (steps of a pipeline are then cached, an entry point that runs by itself is not). `code` are
     the files and folders of the project that its command is made of, as far as a cache is concerned; empty
-    for all of them.
+    for all of them. `need_places` is where each of its `needs` is written.
     """
 
     name: str
@@ -124,6 +124,7 @@ class EntryPoint:
     timeout: float | None = None
     resources: Resources = field(default_factory=Resources)
     needs: tuple[str, ...] = ()
+    need_places: tuple[Place, ...] = ()
     cache: bool | None = None
     code: tuple[str, ...] = ()
     observe: str | None = None

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from mlrun.comparison import Comparison, compare
+from mlrun.comparison import Comparison, compare, with_defaults
 from mlrun.errors import UsageError
-from mlrun.model import Artifact, BoundParameter, Digest, Metric, RunRecord, SourceFacts
+from mlrun.model import Artifact, BoundParameter, Digest, Metric, RunRecord, SourceFacts, StepFacts
 from mlrun.store import Store
 from mlrun.value import replace
 from mlrun.views import comparison as view
@@ -294,6 +294,24 @@ def _resize(descriptor: int) -> None:
     import fcntl
 
     fcntl.ioctl(descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 40, 0, 0))
+
+
+def test_a_pipelines_steps_tell_what_they_had_where_another_run_was_given_it(home: Home) -> None:
+    store = Store(home)
+
+    def whole(number: int, value: str, **given: str) -> RunRecord:
+        steps = (record(number + 1, params={"rows": value}), record(number + 2, params={"alpha": "1"}))
+        facts = tuple(
+            StepFacts(name=name, run=it.id, state="finished")
+            for name, it in zip(("prepare", "main"), steps, strict=True)
+        )
+        for it in steps:
+            store.create(it).close()
+        return replace(record(number, params={"alpha": "1", **given}), steps=facts)
+
+    runs = [whole(0, "5"), whole(10, "7", rows="7"), whole(20, "9", **{"prepare.rows": "9"})]
+    found = compare(with_defaults(runs, store))
+    assert cells(found, "params.rows") == cells(found, "params.prepare.rows") == ["5", "7", "9"]
 
 
 def test_a_thousand_runs_are_compared(home: Home) -> None:

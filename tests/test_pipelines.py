@@ -94,6 +94,8 @@ def test_a_parameter_goes_to_every_step_that_has_it_and_can_be_meant_for_one(tmp
     assert plan.step("prepare").spec.command == "prepare 1 7"
     assert plan.step("train").spec.command.endswith(" 8")
     assert plan.step("main").spec.command == "evaluate"
+    appended = planned(tmp_path, CHAIN, main__model__depth="3")
+    assert appended.step("main").spec.command == "evaluate --model.depth 3"
     appended = planned(tmp_path, CHAIN, depth="3")
     assert appended.step("main").spec.command == "evaluate --depth 3"
     assert appended.step("prepare").spec.command == "prepare 5 2"
@@ -109,6 +111,11 @@ def test_a_parameter_goes_to_every_step_that_has_it_and_can_be_meant_for_one(tmp
             "did you mean `train.alpha`?",
         ),
         ({"train__alhpa": "1"}, "entry point `train` has no parameter `alhpa`", "did you mean `alpha`?"),
+        (
+            {"nostep__depth": "1"},
+            "`nostep.depth` is for no step of `main`, and no step has a parameter of that name",
+            "the steps are `prepare`, `train`, `main`; `main.nostep.depth` passes it on to `main`",
+        ),
     ],
 )
 def test_a_parameter_of_no_step_is_an_error(
@@ -141,7 +148,7 @@ def test_of_two_makers_the_word_of_the_reader_decides(tmp_path: Path) -> None:
 MISTAKES = [
     (
         "  main: {needs: [prepar], command: x}\n  prepare: {command: x}\n",
-        "MLproject:3:3: entry point `main` needs `prepar`, which is not declared",
+        "MLproject:3:18: entry point `main` needs `prepar`, which is not declared",
         "did you mean `prepare`?",
     ),
     (
@@ -149,7 +156,15 @@ MISTAKES = [
             "  main: {needs: [a], command: x}\n  a: {inputs: [y], outputs: [x], command: x}\n"
             "  b: {inputs: [x], outputs: [y], command: x}\n"
         ),
-        "MLproject:4:3: entry points need each other: `a` → `b` (for y) → `a` (for x)",
+        "MLproject:4:16: entry points need each other: `a` → `b` (for y) → `a` (for x)",
+        "take one of these needs away, or let it read another file",
+    ),
+    (
+        (
+            "  main: {needs: [a], command: x}\n  b: {needs: [main], command: x}\n"
+            "  a:\n    needs:\n      - main\n      - b\n    command: x\n"
+        ),
+        "MLproject:7:9: entry points need each other: `a` → `main` → `a`",
         "take one of these needs away, or let it read another file",
     ),
     (
@@ -454,10 +469,11 @@ def test_a_failed_step_stops_what_depends_on_it_and_resume_goes_on(shell: Shell,
         "first": "cached", "bad": "finished", "beside": "cached", "main": "finished",
     }  # fmt: skip
     assert resumed["parents"] == {"resumes": going["id"]}
-    refused = shell.mlrun("resume")
-    assert (refused.returncode, refused.stderr) == (
-        2, f"error: `{resumed['name']}` has ended well: there is nothing left to do\n",
-    )  # fmt: skip
+    again = shell.mlrun("resume")
+    assert (again.returncode, again.stdout) == (0, "")
+    assert f"`{resumed['name']}` has ended well: there is nothing left to do" in again.stderr
+    assert json.loads(shell.mlrun("resume", "--json").stdout) == resumed
+    assert shell.show()["id"] == resumed["id"]
 
 
 @pytest.mark.slow

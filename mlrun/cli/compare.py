@@ -92,6 +92,8 @@ def _records(names: list[str], where: str | None) -> list[RunRecord]:
 
     Raises UsageError where neither says anything.
     """
+    from mlrun.comparison import with_defaults
+
     if not names and where is None:
         raise UsageError(
             "which runs?", hint="name them, or give a condition: `mlrun compare --where 'status = finished'`"
@@ -108,7 +110,7 @@ def _records(names: list[str], where: str | None) -> list[RunRecord]:
         ids |= dict.fromkeys(row.id for row in rows)
     if not ids:
         raise UsageError("no run matches", hint="`mlrun runs` lists them")
-    return [store.load(run_id) for run_id in ids]
+    return with_defaults([store.load(run_id) for run_id in ids], store)
 
 
 def _print(found: Comparison) -> None:

@@ -51,11 +51,17 @@ def resume(name: str, options: RunOptions) -> int:
     """Go on with a pipeline, and return its exit code."""
     from mlrun import orchestration
     from mlrun.orchestration import resuming
+    from mlrun.pipelines.schedule import GOOD
 
     jobs = _jobs(options.jobs)
     store = context.store()  # runs whose process has gone count as lost
     record = resuming.whole_of(store.load(store.find(name)), store)
     stage = _stage(options)
+    if record.status in GOOD:
+        stage.teller.fact("resuming", f"`{record.name}` has ended well: there is nothing left to do")
+        stage.teller.close()
+        _conclude(record, options, stage.teller, told=False)
+        return 0
     try:
         request = resuming.request_of(record, pairs(options.param, "-P"))
         stage.teller.fact("resuming", f"{record.name}  {record.id[:12]}  {record.status}")
@@ -95,12 +101,12 @@ def _stage(options: RunOptions) -> runner.Stage:
     )
 
 
-def _conclude(record: RunRecord, options: RunOptions, teller: runner.Teller) -> None:
+def _conclude(record: RunRecord, options: RunOptions, teller: runner.Teller, *, told: bool = True) -> None:
     if options.as_json:
         from mlrun.store.codec import dumps
 
         sys.stdout.write(dumps(record))
-    if not options.quiet:
+    if told and not options.quiet:
         from mlrun.views.summary import summary
 
         for label, text in summary(record):

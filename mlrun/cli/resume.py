@@ -42,7 +42,7 @@ def resume_command(  # one argument an option: typer reads them from here
     The same is asked again, of the same source as it is now: what had ended well comes from the cache, the
     rest is run. What has changed since is said. The new run has a record of its own, which names the old one.
 
-    Exit code: as `mlrun run`.
+    Exit code: as `mlrun run`; 0 where it has ended well, and nothing is left to do.
 
     \b
     Examples:

@@ -51,7 +51,7 @@ def options(request: RunRequest, wishes: Wishes) -> tuple[tuple[str, str], ...]:
 def whole_of(record: RunRecord, store: Store) -> RunRecord:
     """The pipeline that is meant by a run: it, or that of which it is a step.
 
-    Raises UsageError for what is none, and for one that has ended well, or goes on.
+    Raises UsageError for what is none, repeats another, or goes on.
     """
     if not record.steps and (parent := dict(record.parents).get("pipeline")):
         record = store.load(parent)
@@ -66,10 +66,6 @@ def whole_of(record: RunRecord, store: Store) -> RunRecord:
             f"`{record.name}` repeats another run, and is no beginning of anything",
             hint=f"`mlrun reproduce {_name(original, store)}` begins again",
             code="is-repetition",
-        )
-    if record.status in GOOD:
-        raise UsageError(
-            f"`{record.name}` has ended well: there is nothing left to do", code="nothing-to-resume"
         )
     if record.status == "running":
         raise UsageError(f"`{record.name}` is still running", code="run-is-running")

@@ -77,6 +77,13 @@ def check(request: RunRequest, steps: Collection[EntryPoint], project: Project) 
                 f"no step of `{request.entry_point}` has a parameter `{printable(name)}`",
                 hint=f"did you mean `{near or f'{near_step}.{own}'}`?",
             )
+        if dot and len(running) > 1:
+            raise _unknown(
+                f"`{printable(name)}` is for no step of `{request.entry_point}`, "
+                "and no step has a parameter of that name",
+                hint=f"the steps are {_listed(it.name for it in steps)}; "
+                f"`{request.entry_point}.{printable(name)}` passes it on to `{request.entry_point}`",
+            )
 
 
 def _unknown(message: str, *, hint: str) -> ParameterError:

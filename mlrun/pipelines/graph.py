@@ -241,8 +241,18 @@ class Graph:
             f"entry point `{name}` needs `{need}`, which is not declared",
             hint=f"did you mean `{near}`?" if near else f"there are {listed}",
             code="unknown-need",
-            place=self.entry_points[name].place,
+            place=self._place_of(name, need),
         )
+
+    def _place_of(self, name: str, need: str) -> Place | None:
+        """Where it is written that an entry point needs another: its own word, or what it reads."""
+        entry_point = self.entry_points[name]
+        said = dict(zip(entry_point.needs, entry_point.need_places, strict=False))
+        if need in said:
+            return said[need]
+        paths = {link.path for link in self._links.get(name, ()) if link.maker == need}
+        places = (it.spec.place for it in self._inputs[name] if it.path in paths)
+        return next(places, None) or entry_point.place
 
     # --- order ----------------------------------------------------------------------------------------
 
@@ -283,7 +293,7 @@ class Graph:
             f"entry points need each other: {shown}",
             hint="take one of these needs away, or let it read another file",
             code="circular-needs",
-            place=self.entry_points[way[0]].place,
+            place=self._place_of(way[0], way[1]),
         )
 
     # --- what cannot be -------------------------------------------------------------------------------

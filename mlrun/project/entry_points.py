@@ -19,7 +19,6 @@ from mlrun.project.values import (
     size_in_bytes,
     switch,
     text,
-    texts,
     timeout,
     tolerance,
     unquoted_placeholder,
@@ -29,6 +28,7 @@ from mlrun.value import replace
 from mlrun.yamlfile import ListNode, MapNode, Scalar, closest, is_null
 
 if TYPE_CHECKING:
+    from mlrun.model import Place
     from mlrun.yamlfile import Node
 
 ENTRY_POINT_KEYS = (
@@ -65,6 +65,7 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
     node = respelled(node, ENTRY_POINT_KEYS, notes)
     essential = ("command", "parameters") if _has_placeholder(node) else ("command",)
     check_keys(node, ENTRY_POINT_KEYS, f"entry point `{key.text}`", notes, essential=essential)
+    needs = _needs(node.get("needs"), notes)
     filled = replace(
         entry_point,
         command=_command(key, node, notes),
@@ -74,7 +75,8 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
         env=_variables(node.get("env"), notes),
         timeout=optional(node.get("timeout"), timeout, notes),
         resources=_resources(node.get("resources"), notes),
-        needs=texts(node.get("needs"), "needs", notes),
+        needs=tuple(name for name, _ in needs),
+        need_places=tuple(place for _, place in needs),
         cache=optional(node.get("cache"), switch("cache"), notes),
         code=_code(node.get("code"), notes),
         observe=optional(node.get("observe"), means_of_observing, notes),
@@ -139,6 +141,12 @@ def _data_kind(node: Node, notes: Notes) -> str:
     if near:
         notes.warn("unknown-kind", f"kind `{kind}` is not known", node.place, hint=f"did you mean `{near}`?")
     return kind
+
+
+def _needs(node: Node | None, notes: Notes) -> tuple[tuple[str, Place], ...]:
+    """Names of entry points, and where each is written."""
+    found = ((text(item, "needs", notes), item.place) for item in items(node, "needs", notes))
+    return tuple((name, place) for name, place in found if name)
 
 
 def _code(node: Node | None, notes: Notes) -> tuple[str, ...]:
