@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import re
+import time
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mlrun import sameness
 from mlrun.errors import MlrunError
-from mlrun.sameness import GRADES, LARGEST, Sameness
-from mlrun.value import value
+from mlrun.sameness import EXACT, GRADES, LARGEST, Leeway, Sameness
+from mlrun.sameness.moments import Span
+from mlrun.value import replace, value
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,14 +50,19 @@ def judge(
         why = after.error.message if after.error else f"it was ended by {after.signal}"
         note = f"{why}, so there is no result to compare"
         return (Item(kind="status", name="status", level="unknown", note=note),)
-    places = (places_of(before, checkouts), places_of(after, checkouts))
+    leeway = Leeway(
+        tolerance=tolerance,
+        before=places_of(before, checkouts),
+        after=places_of(after, checkouts),
+        spans=(span_of(before), span_of(after)),
+    )
     items = [
         *_status(before, after),
         *_metrics(before, after, tolerance),
-        *_outputs(before, after, _Contents(store, tolerance, places)),
+        *_outputs(before, after, _Contents(store, leeway)),
     ]
     if not any(item.kind in ("metric", "output") for item in items):
-        items += _logs(before, after, store, places)
+        items += _logs(before, after, store, replace(leeway, tolerance=EXACT))
     order = ("different", "unknown", *reversed(GRADES[:-1]))
     return tuple(sorted(items, key=lambda item: order.index(item.level)))
 
@@ -75,6 +83,20 @@ def places_of(record: RunRecord, checkouts: Path) -> Places:
     if facts is not None and len(facts.directory) > len("/a"):
         places.append((facts.directory, "SOURCE"))
     return tuple(places)
+
+
+def span_of(record: RunRecord) -> Span:
+    """When it went on, by the clock that its program saw: that of its time zone, else of this machine."""
+    began = _moment(record.started_at)
+    ended = _moment(record.ended_at) if record.ended_at else began
+    facts = record.determinism
+    zone = dict((*facts.variables, *facts.found)).get("TZ") if facts else None
+    return Span(began=began, ended=ended, offset=0 if zone == "UTC" else time.localtime(began).tm_gmtoff)
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970 of a time in a record."""
+    return datetime.fromisoformat(text).timestamp()
 
 
 def spread(
@@ -189,10 +211,11 @@ _MOMENT = re.compile(
     r"|\d{4}-\d\d-\d\d/\d\d-\d\d-\d\d"
     r"|[A-Z][a-z]{2}\d\d_\d\d-\d\d-\d\d"
     r"|(?<!\d)1\d{9}(\.\d+)?(?!\d)"
+    r"|(?<![0-9a-f])[0-9a-f]{8}-?([0-9a-f]{4}-?){3}[0-9a-f]{12}(?![0-9a-f])"
 )
 """What a name has of the time: after `tfevents` TensorBoard puts the second, host and process, as torch's
 `SummaryWriter` names its folder (`%b%d_%H-%M-%S`) and `add_hparams` its own (`time.time()`); Hydra makes
-`2024-05-01/12-30-59`; and what people write by hand."""
+`2024-05-01/12-30-59`; and what people write by hand. Last, a UUID, as parts of a Parquet data set have it."""
 
 
 def paired(ours: dict[str, _T], theirs: dict[str, _T]) -> tuple[dict[str, _T], dict[str, _T]]:
@@ -238,7 +261,7 @@ def _output(name: str, before: Artifact, after: Artifact, contents: _Contents) -
     )
 
 
-def _logs(before: RunRecord, after: RunRecord, store: Store, places: tuple[Places, Places]) -> list[Item]:
+def _logs(before: RunRecord, after: RunRecord, store: Store, leeway: Leeway) -> list[Item]:
     """What was printed, which often holds times: that it differs says nothing."""
     try:
         ours, theirs = (store.home.run(record.id).log.read_bytes() for record in (before, after))
@@ -246,7 +269,7 @@ def _logs(before: RunRecord, after: RunRecord, store: Store, places: tuple[Place
         return []
     if ours == theirs:
         return [Item(kind="log", name=_LOG, level="identical", note="there is nothing but what it printed")]
-    found = sameness.same(ours, theirs, before=places[0], after=places[1])
+    found = sameness.alike(ours, theirs, leeway)
     if found.grade == "equal":
         return [Item(kind="log", name=_LOG, level="equal", note=found.note)]
     note = "neither outputs nor metrics, and it printed something else"
@@ -259,10 +282,9 @@ def _logs(before: RunRecord, after: RunRecord, store: Store, places: tuple[Place
 class _Contents:
     """What the store has of two outputs."""
 
-    def __init__(self, store: Store, tolerance: Tolerance, places: tuple[Places, Places]) -> None:
+    def __init__(self, store: Store, leeway: Leeway) -> None:
         self._objects = store.objects
-        self._places = places
-        self._tolerance = tolerance
+        self._leeway = leeway
 
     def files(self, before: Digest, after: Digest) -> Sameness:
         """Two files."""
@@ -274,9 +296,7 @@ class _Contents:
             return Sameness(grade="different", note="other bytes; the store has not both to look into")
         if ours is None or theirs is None:
             return Sameness(grade="different", note="other bytes; too large to look into")
-        return sameness.same(
-            ours, theirs, tolerance=self._tolerance, before=self._places[0], after=self._places[1]
-        )
+        return sameness.alike(ours, theirs, self._leeway)
 
     def trees(self, before: Digest, after: Digest) -> Sameness:
         """Two folders, file by file."""
@@ -293,16 +313,18 @@ class _Contents:
             name = min(ours.keys() ^ theirs.keys())
             side = "original" if name in ours else "repetition"
             return Sameness(grade="different", note=f"`{name}` is only in the {side}")
-        worst = Sameness(grade="identical")
+        worst, unlike = Sameness(grade="identical"), 0
         for name, entry in ours.items():
             other = theirs[name]
             if (entry.target, entry.executable) != (other.target, other.executable):
                 return Sameness(grade="different", note=f"`{name}`: another link, or executable")
             if entry.digest and other.digest:
                 found = self.files(entry.digest, other.digest)
+                unlike += found.grade != "identical"
                 if GRADES.index(found.grade) > GRADES.index(worst.grade):
                     worst = Sameness(grade=found.grade, note=f"`{name}`: {found.note}")
-        return worst
+        more = f"; {unlike - 1} more files are not identical" if unlike > 1 else ""
+        return replace(worst, note=f"{worst.note}{more}") if more else worst
 
     def _read(self, its_digest: Digest) -> bytes | None:
         with self._objects.open(its_digest) as file:

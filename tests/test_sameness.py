@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from mlrun.judgement import paired
 from mlrun.model import Tolerance
 from mlrun.sameness import EXACT, numbers, same
+from mlrun.sameness.moments import Span
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -242,3 +243,145 @@ def test_broken_files_are_different_and_no_error(kind: str, data: st.DataObject)
     broken[data.draw(st.integers(0, len(whole) - 1))] ^= data.draw(st.integers(1, 255))
     same(whole, bytes(broken))
     assert same(whole, whole[:30]).grade == "different"
+
+
+NOON = 1_795_262_400.0  # 2026-11-21 12:00:00 UTC
+SPANS = (
+    Span(began=NOON, ended=NOON + 60),
+    Span(began=NOON + 3 * 86_400 + 3_600, ended=NOON + 3 * 86_400 + 3_630),
+)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("made 2026-11-21T12:00:07.123456+00:00", "made 2026-11-24T13:00:08+00:00"),
+        ("made 2026-11-21 12:00:07,123 INFO", "made 2026-11-24 13:00:08,001 INFO"),
+        ("made 2026-11-21 13:00:07+01:00", "made 2026-11-24 14:00:08+01:00"),
+        ("made 2026-11-21.", "made 2026-11-24."),
+        ("made 21.11.2026, 12:00", "made 24.11.2026, 13:00"),
+        ("made 11/21/2026 12:00:01 PM", "made 11/24/2026 01:00:01 PM"),
+        ("made Sat Nov 21 12:00:49 2026", "made Tue Nov 24 13:00:09 2026"),
+        ("made Sat, 21 Nov 2026 12:00:49 GMT", "made Tue, 24 Nov 2026 13:00:09 GMT"),
+        ("made November 21, 2026", "made November 24, 2026"),
+        ("model_20261121-120030", "model_20261124-130020"),
+        ("[12:00:07] epoch 1", "[13:00:08] epoch 1"),
+        ('{"at": 1795262407.25, "n": 1}', '{"at": 1795525208.125, "n": 1}'),
+        ('{"at": 1795262407250}', '{"at": 1795525208125}'),
+    ],
+)
+def test_times_of_the_runs_themselves_do_not_count(ours: str, theirs: str) -> None:
+    assert same(ours.encode(), theirs.encode(), spans=SPANS).grade == "equal"
+    assert same(ours.encode(), theirs.encode()).grade == "different"
+    assert same(zipped(ours.encode(), 2000), zipped(theirs.encode(), 2000), spans=SPANS).grade == "equal"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("2026-11-20,1", "2026-11-24,1"),  # another day is data
+        ("2026-11-21 12:00:07,1", "2026-11-24 12:00:07,1"),  # before the second run began
+        ("2026-11-21,1", "2026-11-24,2"),
+        ("2026-11-21 12:00:07", "12:00:07"),
+        ("took 00:00:07", "took 00:00:08"),
+        ('{"seed": 1795262407}', '{"seed": 1795525208}'),  # what began as a time may be a seed
+        ('{"at": 1795262407.25}', '{"at": 9.9}'),
+        ("v1.2026-11-21", "v2.2026-11-24"),
+        ("made 2026-11-21 13:00:07+00:00", "made 2026-11-24 14:00:08+00:00"),
+        ("x12026-11-21", "x12026-11-24"),
+    ],
+)
+def test_other_times_do(ours: str, theirs: str) -> None:
+    assert same(ours.encode(), theirs.encode(), spans=SPANS).grade == "different"
+
+
+def test_json_with_times_stays_json() -> None:
+    ours, theirs = b'{"at": 1795262407.25, "rmse": 0.5}', b'{"rmse": 0.50000001, "at": 1795525208.125}'
+    assert same(ours, theirs, tolerance=CLOSE, spans=SPANS).grade == "close"
+
+
+SVG = (
+    '<svg><defs><path id="%s" d="M 0 0"/></defs><use xlink:href="#%s" x="1"/><g clip-path="url(#%s)"/></svg>'
+)
+
+
+def test_ids_that_a_library_makes_up_are_numbered() -> None:
+    ours, theirs = (
+        (SVG % (it, it, other)).encode() for it, other in (("m5d05703a88", "p1"), ("md90cfa3f16", "p1"))
+    )
+    assert same(ours, theirs).grade == "equal"
+    assert same(gzip.compress(ours), gzip.compress(theirs)).grade == "equal"
+    assert same(ours, theirs.replace(b'x="1"', b'x="2"')).grade == "different"
+    crossed = (SVG % ("md90cfa3f16", "m5d05703a88", "p1")).encode()
+    assert same(ours, crossed).grade == "different"
+    page = '<html><div id="{0}"></div><script>plot("{0}", [1, {1}])</script></html>'
+    one, other = "0f8fad5b-d9cb-469f-a165-70867728950e", "7c9e6679-7425-40de-944b-e07fc1f90ae7"
+    assert same(page.format(one, 2).encode(), page.format(other, 2).encode()).grade == "equal"
+    assert same(page.format(one, 2).encode(), page.format(other, 3).encode()).grade == "different"
+    assert same(f"user,{one}".encode(), f"user,{other}".encode()).grade == "different"
+
+
+def notebook(its_id: str, seconds: float, output: str) -> bytes:
+    cell = {
+        "cell_type": "code",
+        "id": its_id,
+        "metadata": {"papermill": {"duration": seconds, "status": "completed"}},
+        "outputs": [{"output_type": "stream", "text": [output]}],
+        "source": ["print(1)"],
+    }
+    metadata = {"papermill": {"duration": seconds, "parameters": {"alpha": 1}}}
+    return json.dumps({"cells": [cell], "metadata": metadata, "nbformat": 4, "nbformat_minor": 5}).encode()
+
+
+def test_notebooks_by_what_they_show() -> None:
+    assert same(notebook("a1", 0.5, "1\n"), notebook("b2", 0.75, "1\n")).grade == "equal"
+    assert same(notebook("a1", 0.5, "1\n"), notebook("a1", 0.5, "2\n")).grade == "different"
+
+
+def test_pages_but_for_their_dates() -> None:
+    text = b"%%PDF-1.4 \xff /CreationDate (D:2026112112000%d+00'00') /ID [<%02x><%02x>] %s"
+    assert same(text % (1, 17, 17, b"a"), text % (2, 34, 34, b"a")).grade == "equal"
+    assert same(text % (1, 17, 17, b"a"), text % (2, 34, 34, b"b")).grade == "different"
+
+
+def test_where_stop_words_lay_in_memory_does_not_count() -> None:
+    def pickled(address: int, other: int) -> bytes:
+        return pickle.dumps({"stop_words": None, "_stop_words_id": address, "n": other}, protocol=4)
+
+    assert same(pickled(139998087461856, 1), pickled(139710584699872, 1)).grade == "equal"
+    assert same(pickled(139998087461856, 1), pickled(139710584699872, 2)).grade == "different"
+    assert same(pickled(139998087461856, 139998087461856), pickled(139710584699872, 2)).grade == "different"
+    array = b"\0raw bytes of an array"
+    ours, theirs = (pickled(it, 1)[:-1] + array for it in (139998087461856, 139710584699872))
+    assert same(ours, theirs).grade == "equal"
+    assert same(ours, theirs + b"\0").grade == "different"
+
+
+def test_not_a_number_is_itself() -> None:
+    ours, theirs = (pickle.dumps({"missing": float("nan"), "n": 1}, protocol=it) for it in (3, 4))
+    assert same(ours, theirs).grade == "equal"
+
+
+class Array:
+    """Pickled as arrays are: its bytes are one of a few things in a tuple."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content = content
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Array, (b"b",), (1, (2,), False, self.content))
+
+    def __setstate__(self, state: object) -> None:
+        raise AssertionError("a pickle that is compared is never loaded")
+
+
+def test_how_long_a_search_took_does_not_count() -> None:
+    def search(seconds: float, score: float) -> bytes:
+        found = {
+            "mean_fit_time": Array(struct.pack("<2d", seconds, 1)),
+            "mean_test_score": Array(struct.pack("<2d", score, 1)),
+        }
+        return pickle.dumps({"cv_results_": found, "refit_time_": seconds, "best": score}, protocol=4)
+
+    assert same(search(0.5, 1), search(0.25, 1)).grade == "equal"
+    assert same(search(0.5, 1), search(0.25, 2)).grade == "different"

@@ -19,6 +19,8 @@ import zlib
 from typing import TYPE_CHECKING, Literal
 
 from mlrun.model import Tolerance
+from mlrun.sameness import markup
+from mlrun.sameness.moments import Span, timeless
 from mlrun.value import value
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ class Sameness:
 
 _IDENTICAL = Sameness(grade="identical")
 _PLACES_ONLY = Sameness(grade="equal", note="only the folders and ids of the two runs")
+_TIMES_ONLY = Sameness(grade="equal", note="only the times at which the two runs were made")
 
 Places = tuple[tuple[str, str], ...]
 """Texts that a run knows of itself, such as its folder and its id, with what each of them stands for."""
@@ -57,25 +60,41 @@ class Leeway:
     tolerance: Tolerance = EXACT
     before: Places = ()
     after: Places = ()
+    spans: tuple[Span, Span] | None = None
 
 
 def same(
-    a: bytes, b: bytes, *, tolerance: Tolerance = EXACT, before: Places = (), after: Places = ()
+    a: bytes,
+    b: bytes,
+    *,
+    tolerance: Tolerance = EXACT,
+    before: Places = (),
+    after: Places = (),
+    spans: tuple[Span, Span] | None = None,
 ) -> Sameness:
     """Compare two contents, by what their first bytes say that they are.
 
-    `before` and `after` are the places of the runs that made them.
+    `before` and `after` are the places of the runs that made them, `spans` when they went on.
     """
-    return _same(a, b, Leeway(tolerance=tolerance, before=before, after=after), 0)
+    return alike(a, b, Leeway(tolerance=tolerance, before=before, after=after, spans=spans))
+
+
+def alike(a: bytes, b: bytes, leeway: Leeway) -> Sameness:
+    """As `same`."""
+    return _same(a, b, leeway, 0)
 
 
 def _same(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
     if a == b:
         return _IDENTICAL
-    if (leeway.before or leeway.after) and _is_text(a) and _is_text(b):
+    if (leeway.before or leeway.after or leeway.spans) and _is_text(a) and _is_text(b):
         a, b = (_placeless(it, places) for it, places in ((a, leeway.before), (b, leeway.after)))
         if a == b:
             return _PLACES_ONLY
+        if leeway.spans is not None:
+            a, b = (timeless(it, span) for it, span in zip((a, b), leeway.spans, strict=True))
+        if a == b:
+            return _TIMES_ONLY
     if depth < _DEEPEST:
         for is_one, look in _KINDS:
             if is_one(a) and is_one(b):
@@ -284,6 +303,21 @@ def _drawn(data: bytes) -> list[tuple[bytes, bytes]]:
     return chunks
 
 
+# --- pages --------------------------------------------------------------------------------------------
+
+_PDF = b"%PDF-"
+_PDF_ASIDE = re.compile(
+    rb"/(?:CreationDate|ModDate)\s*\(D:[-+'Z0-9]*\)|/ID\s*\[\s*(?:<[0-9A-Fa-f]*>\s*){2}\]"
+)
+
+
+def _pdf(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """By all but when it was made, and the id that is made of that (ISO 32000, 14.3.3 and 14.4)."""
+    if len(a) == len(b) and _PDF_ASIDE.sub(b"", a) == _PDF_ASIDE.sub(b"", b):
+        return Sameness(grade="equal", note="PDF: only its dates and id")
+    return Sameness(grade="different", note=f"PDF: {_first_difference(a, b)}")
+
+
 # --- what was logged for TensorBoard ------------------------------------------------------------------
 
 _RECORD = struct.Struct("<QI")  # a payload's length and its checksum; after the payload comes its own
@@ -338,10 +372,14 @@ def _timeless(data: bytes) -> list[bytes]:
 
 def _json(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
     ours, theirs = (json.loads(it.decode("utf-8"), object_pairs_hook=_object) for it in (a, b))
+    what = "its layout, or the order of keys"
+    if markup.is_notebook(ours) and markup.is_notebook(theirs):
+        ours, theirs = (markup.without_ids(it) for it in (ours, theirs))
+        what = "the ids of cells and how long they took"
     grades = list(_values(ours, theirs, "", leeway.tolerance))
     grade = worst([each for each, _ in grades])
     if grade == "identical":
-        return Sameness(grade="equal", note="JSON: only its layout, or the order of keys")
+        return Sameness(grade="equal", note=f"JSON: only {what}")
     return Sameness(grade=grade, note=next(f"JSON: {note}" for each, note in grades if each == grade))
 
 
@@ -385,6 +423,18 @@ def _text(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: 
         if grade != "different":
             return Sameness(grade="close" if grade == "close" else "equal", note="numbers in text")
     return Sameness(grade="different", note=_first_difference(a, b))
+
+
+def _marked_up(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
+    """SVG, HTML: the ids of their parts, where a library makes them up anew each time, are only numbered."""
+    ours, theirs = (markup.numbered(it) for it in (a, b))
+    if ours == theirs:
+        return Sameness(grade="equal", note="only ids that a library made up")
+    return _text(ours, theirs, leeway, depth)
+
+
+def _is_marked_up(data: bytes) -> bool:
+    return markup.is_markup(data) and _is_text(data)
 
 
 _MLMODEL_ASIDE = re.compile(rb"(?m)^(?:artifact_path|model_uuid|model_id|run_id|utc_time_created): .*\n?")
@@ -440,6 +490,8 @@ _LITERALS = frozenset(
 _PLAIN = frozenset(
     {"BININT", "BININT1", "BININT2", "LONG1", "LONG4", "BINFLOAT", "NONE", "NEWTRUE", "NEWFALSE"}
 )
+_ADDRESS = re.compile(rb"(_stop_words_id(?:\x94|q.|r.{4})\x8a\x06).{6}", re.DOTALL)
+"""An attribute of scikit-learn's vectorizers: `id()` of their stop words, where these lay in memory."""
 _PUTS = frozenset({"MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"})
 _GETS = frozenset({"GET", "BINGET", "LONG_BINGET"})
 _ASIDE = frozenset({"PROTO", "FRAME"})
@@ -450,13 +502,18 @@ def _pickle(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa
 
     A text or bytes that are written out again are the same as those fetched again, for they never change.
     """
+    a, b = (_ADDRESS.sub(rb"\1" + bytes(6), it) for it in (a, b))
+    if a == b:  # joblib puts arrays between instructions, so that these cannot be told
+        return Sameness(grade="equal", note="pickle: only where the stop words of a vectorizer lay in memory")
     ours, theirs = _instructions(a), _instructions(b)
     if (leeway.before or leeway.after) and ours != theirs:
         ours, theirs = _unplaced(ours, leeway.before), _unplaced(theirs, leeway.after)
         if ours == theirs:
             return _PLACES_ONLY
     if ours == theirs:
-        return Sameness(grade="equal", note="pickle: the same instructions, framed or numbered otherwise")
+        return Sameness(
+            grade="equal", note="pickle: the same but for framing, numbering, and how long a search took"
+        )
     at = next(
         (at for at, (x, y) in enumerate(zip(ours, theirs, strict=False)) if x != y),
         min(len(ours), len(theirs)),
@@ -510,9 +567,35 @@ def _instructions(data: bytes) -> list[tuple[str, object]]:
             _sort_members(found)
             found.append((name, None))
         elif name not in _ASIDE:
-            found.append((name, argument))
+            found.append((name, "nan" if argument != argument else argument))  # which is not itself
     _check(end == len(data))  # what follows would be read by nobody knows whom
+    _forget_durations(found)
     return found
+
+
+_DURATIONS = frozenset({"mean_fit_time", "std_fit_time", "mean_score_time", "std_score_time"})
+"""Arrays of seconds that scikit-learn's searches keep with their results."""
+_DURATION = "refit_time_"
+_DOUBLE = 8  # bytes
+_AHEAD = 40  # instructions within which the content of an array follows its name
+
+
+def _forget_durations(found: list[tuple[str, object]]) -> None:
+    """How long each fit of a search took is not what it found."""
+    for at, (name, argument) in enumerate(found):
+        if name != "literal" or argument not in (*_DURATIONS, _DURATION):
+            continue
+        if argument == _DURATION:
+            if found[at + 1 : at + 2] and found[at + 1][0] == "BINFLOAT":
+                found[at + 1] = ("duration", None)
+            continue
+        for ahead in range(at + 1, min(at + _AHEAD, len(found))):
+            content = found[ahead][1]
+            if isinstance(content, bytes) and content and len(content) % _DOUBLE == 0:
+                found[ahead] = ("durations", len(content))
+                break
+            if isinstance(content, str) and content in _DURATIONS:
+                break
 
 
 def _sort_members(found: list[tuple[str, object]]) -> None:
@@ -553,11 +636,13 @@ _KINDS: tuple[
     (_starts(b"PK\x03\x04"), _zip),
     (_is_tar, _tar),
     (_starts(_PNG), _png),
+    (_starts(_PDF), _pdf),
     (_starts(_NPY), _npy),
     (_is_events, _events),
     (_starts(*(b"\x80" + bytes([protocol]) for protocol in range(2, 6))), _pickle),
     (_starts(b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda"), _packed("zlib", _unzlib(zlib.MAX_WBITS))),
     (_is_json, _json),
     (_is_mlmodel, _mlmodel),
+    (_is_marked_up, _marked_up),
     (_is_text, _text),
 )  # fmt: skip
