@@ -404,7 +404,8 @@ class Artifact:
     What is not `declared` was observed, or logged by the program. A `path` that ends in a pattern stands for
     those files of a folder that were concerned.
     `stored` is true when the bytes are in the object store under `digest`; `tree` when that names the
-    manifest of a directory. `run` is the run whose output an input was said to be (`run:NAME:PATH`).
+    manifest of a directory. `run` is the run whose output an input was said to be, `reference` how it was
+    (`run:NAME:PATH`): it lies in the cache.
     """
 
     path: str
@@ -417,6 +418,12 @@ class Artifact:
     parameter: str | None = None
     tree: bool = False
     run: str | None = None
+    reference: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called by whoever asked for it."""
+        return self.reference or self.path
 
 
 @value

@@ -309,6 +309,7 @@ def _artifact_to_json(artifact: Artifact) -> Json:
         "stored": artifact.stored,
         "parameter": artifact.parameter,
         **({"run": artifact.run} if artifact.run else {}),
+        **({"reference": artifact.reference} if artifact.reference else {}),
     }
 
 
@@ -688,6 +689,7 @@ def _artifact(fields: _Fields) -> Artifact:
         stored=fields.flag("stored"),
         parameter=fields.maybe_text("parameter"),
         run=fields.maybe_text("run"),
+        reference=fields.maybe_text("reference"),
     )
 
 
