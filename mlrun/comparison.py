@@ -163,7 +163,7 @@ def _values(record: RunRecord) -> Values:
         ("params", parameter.name): "***" if parameter.secret else parameter.value
         for parameter in record.parameters
     }
-    found |= {("data", item.path): _short(item.digest) for item in record.inputs if item.digest}
+    found |= {("data", item.name): _short(item.digest) for item in record.inputs if item.digest}
     return found
 
 

@@ -81,11 +81,13 @@ class DataSpec:
     """A declared input or output: a path template (it may hold `{parameter}`), and what it is.
 
     `kind` is `file` unless the project says otherwise: `metrics`, `figure`, `model`, `data`, ….
+    `reference` is what was written for an output of an earlier run, once its path is known.
     """
 
     path: str
     kind: str = "file"
     place: Place | None = None
+    reference: str | None = None
 
 
 @value

@@ -229,6 +229,7 @@ def _at_hand_for_step(
     kind = (spec.variables, spec.deterministic, spec.resources.cpus)
     if kind not in common.determinism:
         common.determinism[kind] = _determinism(prepared, common.environment, stage)
+    inputs = _with_their_runs(inputs, prepared, stage)
     record = replace(record, inputs=inputs, environment=common.facts, determinism=common.determinism[kind])
     findings = (*common.environment.findings, *findings)
     return recording.with_warnings(record, findings), common.environment
@@ -554,7 +555,7 @@ def _ready(
     reader = data.Reader(stage.cache, stage.teller)
     inputs, findings = recording.inputs(prepared, reader)
     recording.keep_lists(inputs, prepared.snapshot.directory, reader, store)
-    inputs = _with_their_runs(inputs, stage)
+    inputs = _with_their_runs(inputs, prepared, stage)
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)
@@ -563,13 +564,19 @@ def _ready(
     return recording.with_warnings(record, findings), environment
 
 
-def _with_their_runs(inputs: tuple[Artifact, ...], stage: Stage) -> tuple[Artifact, ...]:
-    """What was named as a run's output knows of which."""
-    if not inputs:
-        return ()
+def _with_their_runs(inputs: tuple[Artifact, ...], prepared: Prepared, stage: Stage) -> tuple[Artifact, ...]:
+    """What was named as a run's output knows of which, and how."""
+    place = str(stage.cache.inputs)
+    if not any(it.path.startswith(place) for it in inputs):
+        return inputs
     from mlrun import references
 
-    return tuple(replace(it, run=references.run_of(it.path, stage.cache)) for it in inputs)
+    said = {it.text: it.value for it in prepared.spec.parameters if references.is_reference(it.value)}
+    said |= {it.path: it.reference for it in prepared.spec.inputs if it.reference}
+    runs = {it.path: references.run_of(it.path, stage.cache) for it in inputs}
+    return tuple(
+        replace(it, run=runs[it.path], reference=said.get(it.path)) if runs[it.path] else it for it in inputs
+    )
 
 
 def _environment(prepared: Prepared, stage: Stage) -> Environment:

@@ -342,6 +342,10 @@ def test_a_named_input_is_that_of_then_whatever_is_the_latest_now(shell: Shell, 
     (project / ".gitignore").write_text("*.txt\n")
     first = run(shell, "-e", "train")
     original = run(shell)
+    said = "run:latest(entry=train):model.txt"
+    assert [(it["reference"], it["run"]) for it in original["inputs"]] == [(said, first["id"])]
+    assert f"data         {said}  " in shell.mlrun("show", original["id"]).stdout
+    assert f"from run:{first['id'][:8]}:model.txt  2 B" in shell.mlrun("lineage", original["id"]).stdout
     run(shell, "-e", "train", "-P", "n=2")
     assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
     shutil.rmtree(project.parent / "cache/inputs-v1")  # a cache may go at any time

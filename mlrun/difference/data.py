@@ -28,16 +28,16 @@ def data(before: RunRecord, after: RunRecord, contents: Contents) -> Section:
                 items.append(alone)
         elif ours.digest is None or theirs.digest is None:
             note = "it could not be read when it was recorded"
-            items.append(Item(name=theirs.path, change="unknown", note=note, facts=_facts(ours, theirs)))
+            items.append(Item(name=theirs.name, change="unknown", note=note, facts=_facts(ours, theirs)))
         elif ours.digest != theirs.digest:
             items.append(_changed(before, after, ours, theirs, contents))
-        elif ours.path != theirs.path:
+        elif ours.name != theirs.name:
             items.append(
                 Item(
-                    name=theirs.path,
+                    name=theirs.name,
                     change="changed",
-                    before=ours.path,
-                    after=theirs.path,
+                    before=ours.name,
+                    after=theirs.name,
                     note="the same content at another place",
                     because="data",
                     facts=_facts(ours, theirs),
@@ -64,6 +64,7 @@ def _pairs(before: RunRecord, after: RunRecord) -> list[tuple[Artifact | None, A
     keys: tuple[Callable[[Artifact], object], ...] = (
         lambda item: (item.path, item.digest, item.parameter),
         lambda item: item.parameter,
+        lambda item: item.name,
         lambda item: item.path,
         lambda item: item.digest,
     )
@@ -86,7 +87,7 @@ def _alone(before: Artifact | None, after: Artifact | None) -> Item:
     assert known is not None
     text = _size(known)
     return Item(
-        name=known.path,
+        name=known.name,
         change="added" if before is None else "removed",
         before=text if before else None,
         after=text if after else None,
@@ -126,7 +127,7 @@ def _changed(
         note = _sizes(ours, theirs)
         details.append("not both contents are at hand any more, so what differs in it cannot be told")
     return Item(
-        name=theirs.path,
+        name=theirs.name,
         change="changed",
         before=f"{_size(ours)}, {ours.digest}",
         after=f"{_size(theirs)}, {theirs.digest}",

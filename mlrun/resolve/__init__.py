@@ -233,7 +233,7 @@ def _inputs(
     found, named = [], []
     for spec in _data(entry_point.inputs, values):
         if spec.path.startswith("run:"):
-            spec = replace(spec, path=fetched(spec.path, spec.place, files))
+            spec = replace(spec, path=fetched(spec.path, spec.place, files), reference=spec.path)
             named.append(spec.path)
         found.append(spec)
     return tuple(found), tuple(named)

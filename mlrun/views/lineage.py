@@ -6,6 +6,7 @@ others' text: they are made visible, and cannot end a label.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from mlrun.views import words
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _FLOWS_SHOWN = 20  # inputs or outputs of one run that are drawn; the rest is counted
 _MOST_OTHERS = 10_000
+_NAMED = re.compile(r"/inputs-v\d+/([0-9a-f]{8})[0-9a-f]{24}/[0-9a-f]{16}/(.+)")
 _PART = {"nested": "part of", "pipeline": "started by", "reproduces": "repeats"}
 _WHOLE = {"nested": "its part", "pipeline": "it started", "reproduces": "repeated by"}
 
@@ -194,14 +196,21 @@ def _circumstances(node: Node) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _flow(flow: Flow) -> str:
-    parts = [visible(flow.path), words.size(flow.size)]
+    parts = [visible(_called(flow.path)), words.size(flow.size)]
     parts += [words.plural(flow.files, "file")] if flow.tree else []
     return "  ".join([*parts, words.short(flow.digest)])
 
 
+def _called(path: str) -> str:
+    """What was named as the output of a run lies in the cache, which tells a reader nothing."""
+    named = _NAMED.search(path)
+    return f"run:{named[1]}:{named[2]}" if named else path
+
+
 def _renamed(flow: Flow, made: list[Link]) -> str:
     texts = []
-    names = dict.fromkeys(link.path for link in made if link.path != flow.path)
+    own = _called(flow.path)
+    names = dict.fromkeys(link.path for link in made if not f":{own}".endswith(f":{link.path}"))
     texts += [f"written as {', '.join(visible(name) for name in names)}"] if names else []
     others = max((link.others for link in made), default=0)
     if others:

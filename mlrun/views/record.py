@@ -103,7 +103,7 @@ def _metric(metric: Metric) -> str:
 
 def artifact(item: Artifact) -> str:
     """Path, size, digest; whether nobody declared it."""
-    parts = [item.path, words.size(item.size)]
+    parts = [item.name, words.size(item.size)]
     if item.files > 1:
         parts.append(words.plural(item.files, "file"))
     if item.kind not in ("file", "data"):
