@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.files import Home
-    from mlrun.model import RunRecord
+    from mlrun.model import Metric, RunRecord
     from mlrun.tracking.metrics import Point
 
 Axis = Literal["step", "time", "relative"]
@@ -56,6 +56,11 @@ def latest(home: Home, record: RunRecord) -> dict[str, Point]:
     for path in sources(home, record):
         found |= metrics.latest(path)
     return found
+
+
+def so_far(home: Home, record: RunRecord) -> tuple[Metric, ...]:
+    """The metrics of a run without an end (it goes on, or was lost), whose record holds none of them yet."""
+    return metrics.merge(metrics.read_series(path) for path in sources(home, record) if path.exists()).metrics
 
 
 def load(

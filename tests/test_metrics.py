@@ -106,6 +106,19 @@ def test_many_bad_lines_are_one_finding(file: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    "bad", ['{"name": "b", "value": 1}, {"name": "c", "value": 2}', '"b"', "[", "}", "{"]
+)
+@pytest.mark.parametrize("at", [0, 300, 999])
+def test_lines_read_at_one_go_are_told_apart_as_if_read_alone(file: Path, bad: str, at: int) -> None:
+    lines = [f'{{"name": "a", "value": {number}, "step": {number}}}' for number in range(1000)]
+    lines[at] = bad
+    file.write_text("\n".join(lines) + "\n")
+    reported = metrics.read_series(file)
+    assert messages(reported) == [f"`{file.name}` line {at + 1} reports no metric"]
+    assert [(each.name, each.count) for each in reported.metrics] == [("a", 999)]
+
+
 def test_nan_and_infinity_are_values_but_nan_is_no_extreme(file: Path) -> None:
     values = ["NaN", "1.5", '"inf"', "-Infinity", '"nan"']
     file.write_text("".join(f'{{"name": "a", "value": {value}}}\n' for value in values))

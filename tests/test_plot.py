@@ -175,6 +175,7 @@ def test_a_run_shows_its_metrics_while_it_goes_on_and_after(tmp_path: Path) -> N
     assert rows[0]["status"] == "running"
     assert rows[0]["metrics"] == {"loss": 5}
     assert "loss" in shell.mlrun("plot").stdout
+    assert "loss = 5" in shell.mlrun("show").stdout
     following = shell.start("show", "-f")
     time.sleep(0.5)
     (project / "wait").unlink()

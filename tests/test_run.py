@@ -382,7 +382,8 @@ def test_what_the_program_did_stays_true_when_its_recording_is_interrupted(
 
 
 def test_a_run_whose_mlrun_was_killed_is_lost_and_keeps_its_log(shell: Shell, project: Path) -> None:
-    write(project, "echo so far; touch ready; sleep 5")
+    (project / "loss").write_text('{"name": "loss", "value": 0.25}\n')
+    write(project, "echo so far; cat loss >> $MLRUN_METRICS; touch ready; sleep 5")
     child = shell.start("run", ".")
     wait_until((project / "ready").exists)
     assert shell.show()["status"] == "running"
@@ -390,6 +391,7 @@ def test_a_run_whose_mlrun_was_killed_is_lost_and_keeps_its_log(shell: Shell, pr
     child.communicate(timeout=60)
     assert "lost" in shell.mlrun("runs").stdout
     assert shell.show()["error"]["code"] == "lost"
+    assert "loss = 0.25" in shell.mlrun("show").stdout
     assert shell.mlrun("logs").stdout == "so far\n"
 
 

@@ -64,6 +64,8 @@ def show_command(
         from mlrun.pipelines.present import as_of_now
 
         record = as_of_now(record, store)
+    if record.status in ("running", "lost") and not record.metrics:
+        record = _with_metrics_so_far(store, record)
     colour = has_colour(sys.stdout, context.caller().variables)
     title = styled(printable(record.name), "bold", colour=colour)
     status = styled(record.status, status_style(record.status), colour=colour)
@@ -73,6 +75,13 @@ def show_command(
             f"{styled(label.ljust(12), 'bold', colour=colour)} {printable(text)}".rstrip() + "\n"
         )
     return 0
+
+
+def _with_metrics_so_far(store: Store, record: RunRecord) -> RunRecord:
+    from mlrun.plotting import so_far
+    from mlrun.value import replace
+
+    return replace(record, metrics=so_far(store.home, record))
 
 
 def _meant(store: Store, name: str) -> str:

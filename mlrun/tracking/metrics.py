@@ -11,6 +11,7 @@ import math
 import os
 import re
 import stat
+from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from mlrun.errors import MlrunError
@@ -27,6 +28,7 @@ MAX_NAMES = 1000
 
 _LONGEST_LINE = 1 << 20  # bytes
 _LARGEST_OUTPUT = 64 << 20  # bytes
+_AT_ONCE = 256  # lines
 
 
 class Point(NamedTuple):
@@ -170,15 +172,19 @@ class _Lines:
         except OSError as error:
             self._problem = f"cannot be read: {error.strerror or error}"
 
-    def _points(self, lines: Iterable[bytes]) -> Iterator[Point]:
-        for number, line in enumerate(lines, start=1):
-            try:
-                yield from _points_of(json.loads(line.decode()))
-            except (ValueError, RecursionError):
-                torn = not line.endswith(b"\n") and len(line) < _LONGEST_LINE
-                if line.strip() and not torn:
-                    self._first_bad = self._first_bad or number
-                    self._bad += 1
+    def _points(self, lines: Iterator[bytes]) -> Iterator[Point]:
+        number = 0
+        while some := list(islice(lines, _AT_ONCE)):
+            objects = _objects(some)
+            for at, line in enumerate(some):
+                number += 1
+                try:
+                    yield from _points_of(json.loads(line.decode()) if objects is None else objects[at])
+                except (ValueError, RecursionError):
+                    torn = not line.endswith(b"\n") and len(line) < _LONGEST_LINE
+                    if line.strip() and not torn:
+                        self._first_bad = self._first_bad or number
+                        self._bad += 1
 
     def findings(self) -> tuple[Finding, ...]:
         """What was wrong when the points were last read."""
@@ -194,16 +200,32 @@ class _Lines:
         )
 
 
+def _objects(lines: list[bytes]) -> list[object] | None:
+    """What the lines hold, parsed at one go, which takes half the time; None where one is no object."""
+    try:
+        found = json.loads(f"[{b','.join(lines).decode()}]")
+    except (ValueError, RecursionError):
+        return None
+    alone = all(line[:1] == b"{" and line[-2:] == b"}\n" for line in lines)
+    return found if alone and len(found) == len(lines) else None
+
+
 def _points_of(line: object) -> list[Point]:
     """The points of a line. Raises ValueError where it has none."""
     if not isinstance(line, dict):
         raise ValueError("no object")  # noqa: TRY004  a value in a file, not an argument of ours
-    time = _number(line.get("time", line.get("timestamp")))
+    time = line.get("time", line.get("timestamp"))
+    if type(time) is not float:  # what is as it should be need not be looked at twice: there may be millions
+        time = _number(time)
     if "name" in line and "value" in line:
-        name, value = line["name"], _number(line["value"])
+        name, value, step = line["name"], line["value"], line.get("step")
+        if type(value) is not float:
+            value = _number(value)
         if value is None or not isinstance(name, str):
             raise ValueError("no number, or no name")
-        return [Point(_checked(name), value, _step(line.get("step")), time)]
+        if type(step) is not int or not -(2**63) < step < 2**63:
+            step = _step(step)
+        return [Point(_checked(name), value, step, time)]
     key = next((key for key in ("step", "epoch") if key in line), "")
     rest = {name: value for name, value in line.items() if name not in {key, "time", "timestamp"}}
     points = [Point(name, value, _step(line.get(key)), time) for name, value in _numbers("", rest)]
