@@ -11,7 +11,6 @@ import contextlib
 import errno
 import fcntl
 import os
-import shutil
 import stat
 import sys
 import time
@@ -351,7 +350,8 @@ def copy_file(source: Path, destination: Path) -> None:
                 raise OSError(errno.EOPNOTSUPP, "no FICLONE")
             fcntl.ioctl(writer.fileno(), _FICLONE, reader.fileno())
         except OSError:
-            shutil.copyfileobj(reader, writer, 1 << 20)
+            while block := reader.read(1 << 20):
+                writer.write(block)
         os.fchmod(writer.fileno(), stat.S_IMODE(os.fstat(reader.fileno()).st_mode))
 
 
@@ -382,12 +382,28 @@ def _delete(path: Path) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
         return
+    if _is_removed(path):
+        return
+    import shutil  # and with it three libraries that compress: not for a handful of plain files
+
     shutil.rmtree(path, ignore_errors=True)
     if path.exists():
         for folder, _, _ in os.walk(path):
             with contextlib.suppress(OSError):
                 os.chmod(folder, 0o700)
         shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_removed(folder: Path) -> bool:
+    """Whether a folder is gone now: one in which there was no other could be emptied."""
+    try:
+        with os.scandir(folder) as found:
+            for each in found:
+                os.unlink(each.path)
+        os.rmdir(folder)
+    except OSError:
+        return False
+    return True
 
 
 # --- locking ------------------------------------------------------------------------------------------

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -275,7 +274,7 @@ def _keep_series(run: Run, paths: RunPaths) -> None:
         run.series.replace(paths.metrics)
     elif run.series is not None:
         with open(run.series, "rb") as series, open(paths.metrics, "ab") as whole:
-            shutil.copyfileobj(series, whole)
+            whole.writelines(series)
 
 
 def _joined(record: RunRecord, run: Run, reported: Reported, keeper: _Keeper) -> RunRecord:

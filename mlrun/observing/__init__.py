@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun import data, observe
 from mlrun.errors import EnvironmentBuildError, MlrunError
-from mlrun.files import remove_tree, write_atomic
+from mlrun.files import copy_file, remove_tree, write_atomic
 from mlrun.observe import building, rules
 from mlrun.observing.values import OFF, PYTHON, SHIM, STRACE, Observed, Watch, warning
 from mlrun.value import replace
@@ -101,19 +100,18 @@ def _can_be_named(path: Path) -> bool:
 
 
 def _lay_out(watch: Watch) -> None:
-    shutil.rmtree(watch.folder, ignore_errors=True)
     watch.folder.mkdir(parents=True)
     library = watch.shim
     if watch.mounts is not None:
         library = str(watch.folder / "shim.so")
         for name, path in building.for_containers(Path(watch.shim)).items() if watch.shim else ():
-            shutil.copyfile(path, watch.folder / name)
+            copy_file(path, watch.folder / name)
     elif watch.link is not None:
         watch.link.symlink_to(watch.shim)
         library = str(watch.link)
     if watch.mounts is not None or watch.how == PYTHON:
         (watch.folder / "hook").mkdir()
-        shutil.copyfile(_HOOK, watch.folder / "hook" / "sitecustomize.py")
+        copy_file(_HOOK, watch.folder / "hook" / "sitecustomize.py")
     write_atomic(watch.folder / "rules", watch.rules.encoded(library, looks=watch.looks))
 
 

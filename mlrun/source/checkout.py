@@ -7,7 +7,6 @@ repository: code that asks git for its commit or its tags gets the answer.
 from __future__ import annotations
 
 import os
-import shutil
 from typing import TYPE_CHECKING
 
 from mlrun import files
@@ -64,6 +63,8 @@ def lay_out(
     """
     _write_repository(root / ".git", objects, commit=commit, url=url, references=references)
     git = local_git(root, variables)
+    import shutil
+
     if shutil.which("git-lfs", path=variables.get("PATH")) is None:
         git = replace(git, settings=(*_WITHOUT_LFS, *git.settings))
     if patch:
@@ -91,7 +92,7 @@ def _write_repository(
         (folder / part).mkdir(parents=True)
     for path in objects:  # what a shallow clone lacks, its borrower lacks too
         if (path.parent / "shallow").exists():
-            shutil.copyfile(path.parent / "shallow", folder / "shallow")
+            files.copy_file(path.parent / "shallow", folder / "shallow")
     (folder / "HEAD").write_text(f"{commit}\n" if commit else "ref: refs/heads/main\n")
     (folder / "objects/info/alternates").write_bytes(
         b"".join(os.fsencode(quoted_path(path)) + b"\n" for path in objects if path.is_dir())

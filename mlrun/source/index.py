@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 from typing import TYPE_CHECKING
 
@@ -27,7 +26,8 @@ def scratch_index(place: Path, source: Path) -> Iterator[Path]:
     try:
         with contextlib.suppress(FileNotFoundError), open(source, "rb") as original:
             with open(index, "wb") as copy:
-                shutil.copyfileobj(original, copy)
+                while block := original.read(1 << 20):
+                    copy.write(block)
             status = os.fstat(original.fileno())
             os.utime(index, ns=(status.st_atime_ns, status.st_mtime_ns))
         yield index
