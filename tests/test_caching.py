@@ -390,6 +390,74 @@ def test_a_file_that_has_come_into_a_folder_that_was_listed_counts(reading: Proj
     assert reading.read("out.txt") == "ignored/1.csv\n"
 
 
+@pytest.mark.parametrize("word", ["README.md", "1.csv"])
+def test_names_of_any_kind_count_in_a_folder_that_was_listed(reading: Project, word: str) -> None:
+    (reading.folder / "ignored").mkdir()
+    reading.write("main.sh", "ls ignored > out.txt")
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    reading.write(f"ignored/{word}", "")
+    assert reading.status() == "finished"
+
+
+@pytest.mark.parametrize(
+    "word", ["glob.glob('*.csv')", "os.listdir()", "glob.glob(os.path.abspath('') + '/*.csv')"]
+)
+def test_a_file_beside_narrow_code_counts_where_it_was_asked_for(reading: Project, word: str) -> None:
+    names = f"names = {word}\nfor it in names:\n    it.endswith('.csv') and open(it).read()\n"
+    reading.write("main.py", f"import glob, os, other\n{names}open('out.txt', 'w').write(str(len(names)))\n")
+    reading.write("other.py", "")
+    reading.write("a.csv", "1")
+    reading.write(".gitignore", "out.txt\n__pycache__/\n")
+    reading.declare(f"{sys.executable} main.py", outputs=["out.txt"], code=["main.py"])
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    reading.write("b.csv", "2")
+    assert reading.status() == "finished"
+
+
+def test_a_file_beside_narrow_code_does_not_count_where_modules_are_imported(reading: Project) -> None:
+    reading.write("main.py", "import other\nopen('out.txt', 'w').write('1')\n")
+    reading.write("other.py", "")
+    reading.write(".gitignore", "out.txt\n__pycache__/\n")
+    reading.declare(f"{sys.executable} main.py", outputs=["out.txt"], code=["main.py"])
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    reading.write("notes.txt", "")
+    assert reading.status() == "cached"
+
+
+def test_what_the_words_of_a_command_take_from_the_caller_counts(copying: Project, tmp_path: Path) -> None:
+    for version in ("v1", "v2"):
+        tool = tmp_path / version / "tool"
+        tool.parent.mkdir()
+        tool.write_text(f"#!/bin/sh\necho {version}\n")
+        tool.chmod(0o755)
+    path = copying.variables["PATH"]
+    copying.declare("tool > out.txt && echo $SHARE >> out.txt", outputs=["out.txt"])
+    for version, share in (("v1", "1"), ("v2", "1"), ("v2", "2")):
+        copying.variables |= {"PATH": f"{tmp_path}/{version}:{path}", "SHARE": share}
+        assert [copying.status() for _ in range(2)] == ["finished", "cached"]
+        assert copying.read("out.txt") == f"{version}\n{share}\n"
+    (tmp_path / "v2" / "tool").write_text("#!/bin/sh\necho v3\n")
+    assert copying.status() == "finished"
+
+
+def test_a_link_to_what_a_run_did_not_write_is_no_output_to_keep(reading: Project) -> None:
+    reading.write("ignored.txt", "1")
+    reading.write("main.sh", "ln -f ignored.txt out.txt")
+    assert [reading.status() for _ in range(2)] == ["finished", "finished"]
+    assert any("hard link" in text for text in reading.told.warnings)
+
+
+def test_what_git_keeps_otherwise_than_it_lies_there_counts_unobserved(reading: Project) -> None:
+    reading.write(".gitattributes", "*.csv text\n")
+    reading.write("a.csv", "1\n2\n")
+    reading.write("main.sh", "wc -c < a.csv > out.txt")
+    reading.declare("bash main.sh", outputs=["out.txt"], observe=False)
+    reading.commit()
+    assert [reading.status() for _ in range(2)] == ["finished", "cached"]
+    (reading.folder / "a.csv").write_bytes(b"1\r\n2\r\n")
+    assert reading.status() == "finished"
+
+
 def test_a_link_to_another_folder_counts(reading: Project, tmp_path: Path) -> None:
     for version in ("v1", "v2"):
         (tmp_path / version).mkdir()

@@ -8,6 +8,7 @@ file; of another all that lies in the checkout counts, ignored files and outputs
 from __future__ import annotations
 
 import os
+import re
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,7 +68,7 @@ def noted(case: Case, site: Site, record: RunRecord, seen: Seen | None, *, since
     return Guard(
         reads=tuple(_sights(paths, site)),
         made=tuple(_made(path, site, path in seen.appended) for path in writes),
-        names=tuple(_names(case, site, folders, paths, writes)),
+        names=tuple(_names(case, site, folders, seen.searched, paths, writes)),
         absent=tuple(site.shown(path) for path in absent),
         found=tuple(_found(case, site, seen, inputs)),
         ways=tuple(_ways(seen, site)),
@@ -176,6 +177,8 @@ def _executables(site: Site, record: RunRecord, since: int) -> Iterator[str]:
             raise NotKeptError(f"output `{output.path}` is a link")
         for file in _files_of(path):
             status = os.lstat(file)
+            if status.st_nlink > 1:
+                raise NotKeptError(f"`{site.shown(file)}`, an output, is a hard link to another file")
             if status.st_ctime_ns < since:
                 raise NotKeptError(f"`{site.shown(file)}`, an output, was there before and not written by it")
             if file == path and status.st_mode & stat.S_IXUSR:
@@ -193,24 +196,38 @@ def _files_of(path: str) -> Iterator[str]:
 
 
 def _names(
-    case: Case, site: Site, folders: Iterable[str], reads: set[str], writes: tuple[str, ...]
+    case: Case,
+    site: Site,
+    folders: Iterable[str],
+    searched: frozenset[str],
+    reads: set[str],
+    writes: tuple[str, ...],
 ) -> Iterator[tuple[str, Digest]]:
     """Folders that were listed, by what lies in them. Where only some code counts, a folder that modules were
-    imported from is looked at for modules alone: an import lists all of it."""
+    imported from is looked at for modules alone, and for the likes of what was read there: an import lists
+    all of it."""
     imported = {path.rpartition("/")[0] for path in reads if path.endswith(".py")}
     for folder in folders:
         if folder in _PLACES_FOR_ANYTHING:
             continue
-        modules = bool(case.prepared.spec.code) and folder in imported
-        shown = f"{site.shown(folder)}{_MODULES_ONLY if modules else ''}"
-        yield shown, _names_in(case, site, folder, writes, modules=modules)
+        modules = bool(case.prepared.spec.code) and folder in imported and folder not in searched
+        inside = f"{folder.rstrip('/')}/"
+        likes = {
+            os.path.splitext(path)[1]
+            for path in reads
+            if path.startswith(inside) and "/" not in path[len(inside) :]
+        }
+        kinds = f"/*{{{','.join(sorted(likes.difference(_NO_LIKES)))}}}" if modules else ""
+        yield f"{site.shown(folder)}{kinds}", _names_in(case, site, folder, writes, kinds=kinds)
 
 
-_MODULES_ONLY = "/*.py"
+_NO_LIKES = ("", ".py", ".so", ".pyd", ".pth")
+_KINDS = re.compile(r"/\*\{([^{}]*)\}$")
 
 
-def _names_in(case: Case, site: Site, folder: str, writes: Iterable[str], *, modules: bool) -> Digest:
-    """What lies in a folder, by name, but for what runs make."""
+def _names_in(case: Case, site: Site, folder: str, writes: Iterable[str], *, kinds: str) -> Digest:
+    """What lies in a folder, by name, but for what runs make; with `kinds`, only modules and such files."""
+    likes = tuple(filter(None, kinds[3:-1].split(",")))
     words = outputs_of_all(case, site)
     made = covering(words)
     inside = f"{folder.rstrip('/')}/"
@@ -225,10 +242,10 @@ def _names_in(case: Case, site: Site, folder: str, writes: Iterable[str], *, mod
         return not (
             name in own
             or left_by_tools(name)
-            or says_nothing(name)
+            or says_nothing(path)
             or made(path)
             or any(word.startswith(f"{path}/") for word in words)
-            or (modules and not _is_module(inside + name))
+            or (kinds and not _is_module(inside + name) and not (likes and name.endswith(likes)))
         )
 
     return digest.of_value([name for name in found if counts(name)])
@@ -255,8 +272,20 @@ def _whole(case: Case, site: Site, made: Iterable[str]) -> Digest:
         ).artifact
         ignored.append([path, found.digest])
     prefix = f"{site.snapshot.subdirectory}/" if site.snapshot.subdirectory else ""
-    listed = [list(it) for it in site.listed if not own(os.path.relpath(it.path, prefix or "."))]
+    lying = site.once("lying", lambda: _lying(site))
+    listed = [
+        [*it, lying.get(f"{site.root}/{it.path}")]
+        for it in site.listed
+        if not own(os.path.relpath(it.path, prefix or "."))
+    ]
     return digest.of_value([listed, ignored])
+
+
+def _lying(site: Site) -> dict[str, str]:
+    """The digests of files as they lie there: git may be told to keep something else, such as other ends of
+    lines, or a notebook without its outputs."""
+    names = sorted(it.path for it in site.listed if it.mode in ("100644", "100755"))
+    return {path: its_digest for its_digest, path in site.reader.some(site.root, names).contents}
 
 
 def _is_below(path: str, places: tuple[str, ...]) -> bool:
@@ -285,9 +314,9 @@ def broken(guard: Guard, case: Case, site: Site) -> str | None:
             return f"`{name}`, through which it read, leads elsewhere now"
     writes = tuple(site.absolute(it.path) for it in guard.made)
     for shown, names in guard.names:
-        folder = shown.removesuffix(_MODULES_ONLY)
-        modules = folder != shown
-        if _names_in(case, site, site.absolute(folder), writes, modules=modules) != names:
+        match = _KINDS.search(shown)
+        folder, kinds = (shown[: match.start()], match[0]) if match else (shown, "")
+        if _names_in(case, site, site.absolute(folder), writes, kinds=kinds) != names:
             return f"other files than then lie in `{folder}`, which it listed"
     return None
 

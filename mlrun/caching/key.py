@@ -10,6 +10,7 @@ import contextlib
 import os
 import re
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blake3 import blake3
@@ -41,6 +42,11 @@ _LEADING = (
     *("R_LIBS", "R_LIBS_USER", "PERL5LIB", "NODE_PATH", "JULIA_LOAD_PATH"),
 )
 """Variables of the caller's that lead a program to other code."""
+_VARIABLE = re.compile(r"\$\{?([A-Za-z_]\w*)")
+_SHELLS_OWN = frozenset(("PATH", "PWD", "OLDPWD", "SHLVL", "_"))
+_PROGRAM = re.compile(
+    r"(?:^|[;&|(\n]|\b(?:then|do|else|exec|time|nohup|env)\s)\s*(?:\w+=\S*\s+)*([A-Za-z_][\w.+-]*)(?![\w./=])"
+)
 _OF_THE_COMMIT = "SOURCE_DATE_EPOCH"  # a date of all the repository, not of the code that counts
 _SAY_NOTHING = pattern(r"(?i)(readme|licen[cs]e|changelog|contributing)(\.\w+)?|\.git(ignore|attributes)")
 _PLACEHOLDER = pattern(r"\{[^{}]*\}")
@@ -68,6 +74,7 @@ def key_of(case: Case, site: Site) -> Key:
     content["code"] = site.once(("code", id(code)), lambda: (code, of_value([list(it) for it in code])))[1]
     content["inputs"] = sorted(_input(item, site) for item in case.inputs)
     content["named"] = list(_named_besides(case, site))
+    content["taken"] = _taken(case, site, here)
     keyed = blake3(canonical_json(content), key=site.once("salt", lambda: _salt(site.store.home))).hexdigest()
     return Key(
         digest=Digest(TAG + keyed),
@@ -109,6 +116,35 @@ def _surrounded(case: Case, site: Site, here: _Here) -> dict[str, object]:
         },
         "leading": [[name, here.plain(given[name])] for name in _LEADING if given.get(name)],
     }
+
+
+def _taken(case: Case, site: Site, here: _Here) -> list[list[object]]:
+    """What the words of the command take from the caller: values of variables, programs by way of PATH."""
+    if case.environment.kind == "docker":
+        return []
+    command, given = case.prepared.spec.argv[-1], site.caller.variables
+    own = {name for name, _ in (*case.prepared.spec.variables, *case.environment.variables)} | _SHELLS_OWN
+    names = sorted(set(_VARIABLE.findall(command)) - own) if "$" in command else []
+    where = (tuple(case.environment.path), given.get("PATH", os.defpath))
+    programs = [
+        site.once(("program", word, *where), partial(_program, word, *where, site.root))
+        for word in sorted(set(_PROGRAM.findall(command)))
+    ]
+    return [*([name, here.plain(given[name])] for name in names if name in given), *filter(None, programs)]
+
+
+def _program(word: str, built: tuple[str, ...], path: str, root: str) -> list[object] | None:
+    """Where a program really lies, its size and when it was changed: a guard does not look at the system's.
+
+    Those that the environment has `built` are pinned with it, those of the source with that.
+    """
+    for folder in (*built, *path.split(os.pathsep)):
+        found = os.path.join(folder, word)
+        if os.path.isfile(found) and os.access(found, os.X_OK):
+            real, status = os.path.realpath(found), os.stat(found)
+            pinned = folder in built or real.startswith(f"{root}/")
+            return None if pinned else [word, real, status.st_size, status.st_mtime_ns]
+    return None
 
 
 class _Here:

@@ -24,9 +24,9 @@ _KINDS = {letter: chr(letter) for letter in b"RWUMLSNEDX"}
 class Event(NamedTuple):
     """`kind` is a letter: a file opened to Read, to Write, to Update (both); Moved or Linked to `second`;
     a Static program was started, which the shim cannot see into; something was looked for and Not there, or
-    Existed; the names in a Directory (with a slash at its end) were asked for; a program or a library was
-    eXecuted. `time` and `modified` are ns since 1970; `size` is in bytes, and -1 where nothing is known of
-    the file as it was opened. `flags` are open(2)'s."""
+    Existed; the names in a Directory (with a slash at its end, with two if it was named relative to another)
+    were asked for; a program or a library was eXecuted. `time` and `modified` are ns since 1970; `size` is in
+    bytes, and -1 where nothing is known of the file as it was opened. `flags` are open(2)'s."""
 
     kind: str
     time: int

@@ -71,7 +71,8 @@ class Seen:
     nothing was done but that something was added at their ends. `listed` are folders whose names were asked
     for, `absent` what was looked for and is still not there, `found` what was looked at without being opened,
     `executed` programs and libraries, and `ways` folders that were gone through by another name (a link),
-    with that name first. Of these, only the shim tells.
+    with that name first. Those that were listed and `searched` were not only imported from. Of these, only
+    the shim tells.
     """
 
     reads: tuple[Read, ...] = ()
@@ -80,6 +81,7 @@ class Seen:
     blind: tuple[str, ...] = ()
     appended: frozenset[str] = frozenset()
     listed: tuple[str, ...] = ()
+    searched: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
     executed: tuple[str, ...] = ()
@@ -113,6 +115,7 @@ class _Story:
     rewritten: set[str] = field(default_factory=set)
     blind: dict[str, None] = field(default_factory=dict)
     listed: set[str] = field(default_factory=set)
+    searched: set[str] = field(default_factory=set)
     absent: set[str] = field(default_factory=set)
     found: set[str] = field(default_factory=set)
     executed: set[str] = field(default_factory=set)
@@ -143,6 +146,7 @@ def understood(events: Iterable[Event], *, rules: Rules, since: int, more_writes
         blind=tuple(story.blind),
         appended=frozenset(candidates).intersection(writes).difference(story.rewritten),
         listed=tuple(sorted(story.listed)),
+        searched=frozenset(story.searched),
         absent=tuple(sorted(path for path in story.absent if not os.path.lexists(path))),
         found=tuple(sorted(story.found.difference((path for path, _ in _by_path(story.reads)), writes))),
         executed=tuple(sorted(story.executed)),
@@ -178,7 +182,10 @@ def _tell(story: _Story, event: Event, places: _Places) -> None:
         new = places.real(event.second)
         _move(story, path, new, event, wanted=wants(new))
     elif event.kind == "D":
-        story.listed.add(os.path.realpath(event.path))
+        folder = os.path.realpath(event.path)
+        story.listed.add(folder)
+        if event.path.endswith("//"):
+            story.searched.add(folder)
     elif path and wants(path):
         if path != event.path and "/__pycache__/" not in event.path:
             _went_through(story, event.path, path)

@@ -306,17 +306,18 @@ static void missed(int directory, const char *path) {
         sought('N', directory, path);
 }
 
-/* A folder whose names somebody wants to know; rules are for what lies in it. */
+/* A folder whose names somebody wants to know; rules are for what lies in it. Python asks for the names in a
+   folder that it imports from, always by its whole path: a second slash says that it was another that asked. */
 static void listed(int directory, const char *path) {
     if (!active || !looks || !path)
         return;
     int before = errno;
     char buffer[LONGEST];
     const char *whole = absolute(directory, path, buffer);
-    if (whole && strlen(whole) + 2 < LONGEST) {
+    if (whole && strlen(whole) + 3 < LONGEST) {
         if (whole != buffer)
             put_text(buffer, whole);
-        put_text(buffer + strlen(buffer), "/");
+        put_text(buffer + strlen(buffer), *path == '/' ? "/" : "//");
         if (is_wanted(buffer) && is_new('D', buffer, 0))
             tell('D', buffer, 0, 0, 0);
     }
