@@ -28,9 +28,8 @@ STRACE = shutil.which("strace")
 
 
 @pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    cache = Cache(tmp_path_factory.mktemp("cache"))
-    cache.prepare()
+def shim(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Path:
+    cache = Cache(Path(shutil.copytree(warm_cache, tmp_path_factory.mktemp("shim") / "cache", symlinks=True)))
     found = building.shim(cache, VARIABLES)
     assert isinstance(found, Path), found
     return found
@@ -389,6 +388,21 @@ def test_folders_of_a_data_set_are_one_data_set() -> None:
     ]
     assert groups(*many("/p/data/train"), "/p/data/labels.csv") == ["/p/data/labels.csv", "/p/data/train"]
     assert groups(*(f"/p/speech/{number}/voice.wav" for number in range(MANY))) == ["/p/speech"]
+
+
+def test_small_folders_of_one_kind_of_file_are_one_set() -> None:
+    few = [f"/p/img/{kind}/{number}.png" for kind in ("cat", "dog") for number in range(MANY // 2)]
+    assert groups(*few) == ["/p/img"]
+    assert len(groups(*few[1:])) == MANY - 1
+    assert len(groups(*few, "/p/img/dog/readme.txt")) == MANY + 1
+    days = [f"/p/sales/year=2020/month={number}/part.parquet" for number in range(MANY)]
+    assert groups(*days) == ["/p/sales/year=2020"]
+
+
+def test_a_folder_that_is_a_file_of_a_kind_is_one_thing() -> None:
+    parts = ("/p/a.zarr/c/0/0", "/p/a.zarr/zarr.json", "/p/t.parquet/part-0.parquet", "/p/t.parquet/_SUCCESS")
+    assert groups(*parts) == ["/p/a.zarr", "/p/t.parquet"]
+    assert groups("/p/b.parquet/part-0.parquet") == ["/p/b.parquet/part-0.parquet"]
 
 
 def test_a_project_is_no_data_set_but_files_of_one_ending_in_it_are() -> None:

@@ -1,8 +1,10 @@
 """Many files of one folder are one thing: a data set, not ten thousand lines in a record.
 
-A folder is taken as a whole when at least `MANY` files, and folders with files, of it are concerned; and the
-folder above several such where nothing else lies beside them (`data/train`, `data/test`). A folder that
-holds more than data (the project's own, a home) is never a whole: there, files of one ending are.
+A folder is taken as a whole when at least `MANY` files, and folders with files, of it are concerned; the
+folder above several such where nothing else lies beside them (`data/train`, `data/test`), or above so many
+files of one ending (`train/cat/*.png`, `train/dog/*.png`); and one whose name says that it is one thing
+(`model.zarr`). A folder that holds more than data (the project's own, a home) is never a whole: there, files
+of one ending are.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ MANY = 20
 """From so many files on a folder is one entry."""
 AT_MOST = 200
 """More entries than that are grouped with lower thresholds, down to two files."""
+
+
+_ONE_THING = (".zarr", ".parquet", ".n5", ".lance", ".delta")
+"""Endings of folders that are files of a kind."""
 
 
 @positional_value
@@ -106,8 +112,19 @@ def _judge(folder: _Folder, never: Collection[str], many: int) -> None:
         _judge(each, never, many)
     if folder.path in never or folder.path.count("/") < 2:
         return
-    alike = folder.folders and not folder.files and all(each.is_set for each in folder.folders.values())
-    folder.whole = bool(alike and len(folder.folders) > 1) or len(folder.files) + len(folder.folders) >= many
+    folder.whole = (
+        len(folder.files) + len(folder.folders) >= many
+        or folder.path.endswith(_ONE_THING)
+        or (len(folder.folders) > 1 and not folder.files and _is_above_sets(folder, many))
+    )
+
+
+def _is_above_sets(folder: _Folder, many: int) -> bool:
+    """Whether all that lies below it are sets, or so many files of one ending."""
+    if all(each.is_set for each in folder.folders.values()):
+        return True
+    files = folder.all_files()
+    return len(files) >= many and len({os.path.splitext(name)[1] for name in files}) == 1
 
 
 def _groups(folder: _Folder, never: Collection[str], many: int) -> Iterator[Group]:
