@@ -332,7 +332,7 @@ def _recorded(
             outcome = _execute(record, prepared, environment, watch, store=store, stage=stage)
             record = recording.with_outcome(record, outcome, prepared.spec)
             observed = _observed(record, watch, prepared, store, stage)
-            record, seen = observed.record, observed.findings
+            record, seen = observed.record, (*observed.findings, *_taken_away(wanted, observed))
             kept |= observed.kept
             record, findings = recording.close_record(
                 record, prepared, outcome, before=before, kept=kept, store=store, caller=stage.caller
@@ -461,6 +461,15 @@ def _wanted_later(
             why_not = str(error)
     since = os.stat(site.store.home.run(record.id).record).st_ctime_ns
     return _Wanted(case=case, key=key, why_not=why_not, site=site, since=since)
+
+
+def _taken_away(wanted: _Wanted | None, observed: observing.Observed) -> tuple[Finding, ...]:
+    """What earlier runs left among the outputs of one that others may be spared by."""
+    if wanted is None or observed.record.status != "finished":
+        return ()
+    return caching.take_away(
+        observed.record, wanted.case, wanted.site, seen=observed.seen, since=wanted.since
+    )
 
 
 def _kept_for_later(

@@ -515,6 +515,46 @@ def test_a_step_that_runs_late_is_recorded_with_the_source_as_it_then_is(shell: 
     assert trees[0] == record["source"]["tree"] != trees[1]
 
 
+PARTS = """\
+  prepare:
+    parameters: {rows: {type: int, default: 3}}
+    inputs: [raw.csv]
+    outputs: [parts, 'out/*.out']
+    code: [prepare.py]
+    command: python prepare.py {rows}
+  main: {inputs: [parts, 'out/*.out'], outputs: [all.out], command: cat parts/* out/* > all.out}
+"""
+
+
+@pytest.mark.slow
+def test_what_an_earlier_run_left_among_the_outputs_is_none_of_this_run(shell: Shell, project: Path) -> None:
+    (project / "raw.csv").write_text("1\n2\n3\n")
+    (project / "prepare.py").write_text(
+        "import os, sys\nos.makedirs('parts', exist_ok=True)\nos.makedirs('out', exist_ok=True)\n"
+        "for at, line in enumerate(open('raw.csv').readlines()[:int(sys.argv[1])]):\n"
+        "    for name in (f'parts/{at}', f'out/{at}.out'):\n        open(name, 'w').write(line)\n"
+    )
+    write(project, PARTS)
+    (project / ".gitignore").write_text("*.out\nparts\n")
+    shell.run("--name", "first")
+    (project / "parts/mine").write_text("mine\n")
+    (project / "out/mine.out").write_text("1\n")  # what a run made, and nobody's under this name
+    done = shell.mlrun("run", ".", "-P", "rows=1")
+    assert done.returncode == 0, done.stderr
+    assert "left by first/prepare, no output of this run, and taken away" in done.stderr
+    assert sorted(it.name for it in (project / "parts").iterdir()) == ["0", "mine"]
+    assert sorted(it.name for it in (project / "out").iterdir()) == ["0.out", "mine.out"]
+    assert (project / "all.out").read_text() == "1\nmine\n1\n1\n"
+    for name in ("parts/mine", "out/mine.out"):
+        (project / name).unlink()
+    assert set(states(shell.run()).values()) == {"cached"}  # as they were at first
+    assert (project / "all.out").read_text() == "1\n2\n3\n" * 2
+    (project / "prepare.py").write_text((project / "prepare.py").read_text() + "os.listdir('parts')\n")
+    shell.run("-P", "rows=1")
+    assert len(list((project / "parts").iterdir())) == 3  # it knows what else lies there
+    assert len(list((project / "out").iterdir())) == 1
+
+
 def test_an_entry_point_that_needs_nothing_has_a_record_as_ever(shell: Shell, project: Path) -> None:
     (project / "raw.csv").write_text("1\n")
     write(project, DIAMOND)

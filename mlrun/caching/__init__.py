@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Case", "Hit", "Key", "Miss", "Site",
-    "cached", "counting", "keep", "key_of", "look", "not_kept", "put_back", "share_series", "why_none",
+    "cached", "counting", "keep", "key_of", "look", "not_kept", "put_back", "share_series",
+    "take_away", "why_none",
 ]  # fmt: skip
 
 
@@ -201,6 +202,21 @@ def _difference(key: Key, again: Key) -> str:
         hint = ", or is an output that nobody declares"
         return f"`{changed[0]}`, which counts as code, changed while it ran{hint}"
     return "what it is made of changed while it ran"
+
+
+def take_away(
+    record: RunRecord, case: Case, site: Site, *, seen: Seen | None, since: int
+) -> tuple[Finding, ...]:
+    """What earlier runs left among the outputs of one that has just ended well: see `remains`."""
+    from mlrun.data.names import is_pattern
+
+    if not any(
+        is_pattern(it.path) or os.path.isdir(site.absolute(it.path)) for it in case.prepared.spec.outputs
+    ):
+        return ()
+    from mlrun.caching import remains
+
+    return remains.take_away(record, case, site, seen=seen, since=since)
 
 
 def not_kept(why: str) -> Finding:
