@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mlrun.data import native
 from mlrun.files import Cache, Home
 from mlrun.model import Caller
 from tests.shells import Shell
@@ -92,6 +93,15 @@ def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shell.variables["UV_CACHE_DIR"] = str(folder / "uv")
     shell.record(".")
     return folder / "cache"
+
+
+@pytest.fixture(scope="session")
+def hashing_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache in which the program that hashes many files is compiled, where there is a compiler."""
+    root = tmp_path_factory.mktemp("hashing") / "cache"
+    (root / "hash-v1").mkdir(parents=True)
+    native.program(Cache(root))
+    return root
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -27,7 +28,6 @@ from mlrun.value import replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 def described(path: Path) -> data.Found:
@@ -405,9 +405,9 @@ FEW, MANY = 300, 1100
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def compiled(tmp_path_factory: pytest.TempPathFactory, hashing_cache: Path) -> Path:
     """A cache in which the program is ready."""
-    root = tmp_path_factory.mktemp("compiled")
+    root = Path(shutil.copytree(hashing_cache, tmp_path_factory.mktemp("compiled") / "cache"))
     if native.program(Cache(root)) is None:
         pytest.skip("no C compiler")
     return root
@@ -677,7 +677,10 @@ def test_a_program_that_cannot_be_had_or_fails_is_not_needed(tmp_path: Path, com
         assert digest_by(data.Reader(Cache(broken)), folder) == expected
 
 
-def test_many_files_are_read_by_several_processes(hostile_path: Path, cache: Cache) -> None:
+def test_many_files_are_read_by_several_processes(
+    hostile_path: Path, cache: Cache, hashing_cache: Path
+) -> None:
+    shutil.copytree(hashing_cache, cache.root)
     folder = hostile_path / "f"
     folder.mkdir()
     for number in range(4200):

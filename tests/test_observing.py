@@ -13,34 +13,31 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests import docker_engine, observe
+from tests.shells import Shell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VARIABLES = dict(os.environ)  # noqa: TID251  what a test starts from
 STRACE = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the shim is for Linux")
 pytestmark = LINUX
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path) -> Path:
+def places(tmp_path_factory: pytest.TempPathFactory, warm_cache: Path, hashing_cache: Path) -> Path:
     """A home and a cache for all tests here."""
     places = tmp_path_factory.mktemp("places")
     shutil.copytree(warm_cache, places / "cache", symlinks=True)
+    shutil.copytree(hashing_cache / "hash-v1", places / "cache" / "hash-v1")
     return places
 
 
-class Project:
+class Project(Shell):
     """A folder with a project, and a user who runs it."""
 
     def __init__(self, places: Path, folder: Path) -> None:
+        super().__init__(places, folder)
         self.folder = folder
-        self.variables = {
-            **VARIABLES,
-            "MLRUN_HOME": str(places / "home"),
-            "MLRUN_CACHE": str(places / "cache"),
-        }
         folder.mkdir(parents=True, exist_ok=True)
 
     def write(self, command: str, **keys: Any) -> None:
@@ -49,21 +46,8 @@ class Project:
         content = {"entry_points": {"main": entry}, **keys}
         (self.folder / "MLproject").write_text(json.dumps(content))
 
-    def mlrun(self, *words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "mlrun", *words],
-            cwd=self.folder,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-
     def record(self, *words: str, target: str = ".") -> dict[str, Any]:
-        done = self.mlrun("run", target, "--env-manager", "system", "--json", *words)
-        assert done.returncode == 0, done.stderr
-        record: dict[str, Any] = json.loads(done.stdout)
-        return record
+        return super().record(target, "--env-manager", "system", *words)
 
 
 @pytest.fixture
@@ -87,7 +71,7 @@ def test_inputs_and_outputs_are_in_the_record_without_a_declaration(project: Pro
     assert [each["declared"] for each in (*record["inputs"], *record["outputs"])] == [False] * 3
     assert record["outputs"][0]["stored"] is True
     assert record["warnings"] == [f"read but not declared: {elsewhere}"]
-    shown = project.mlrun("show", record["id"]).stdout
+    shown = project.ask("show", record["id"]).stdout
     assert [line.split()[-1] for line in shown.splitlines() if ".csv  " in line] == ["observed"] * 3
 
 
@@ -116,16 +100,16 @@ def test_which_file_of_a_folder_changed_since_is_told(
     project.write(f"cat {folder}/*.png > /dev/null", inputs=[str(folder)] if declared else [])
     record = project.record()
     assert paths(record["inputs"]) == [str(folder)]
-    assert [line.split()[0] for line in project.mlrun("data", "status", ".").stdout.splitlines()] == ["1"]
-    assert project.mlrun("lineage", f"{folder}/7.png", "--down").returncode == 0
+    assert [line.split()[0] for line in project.ask("data", "status", ".").stdout.splitlines()] == ["1"]
+    assert project.ask("lineage", f"{folder}/7.png", "--down").returncode == 0
     (folder / "7.png").write_text("other")
-    compared = project.mlrun("data", "diff", record["id"], str(folder))
+    compared = project.ask("data", "diff", record["id"], str(folder))
     assert "~ 7.png" in compared.stdout
-    assert f"~ changed  {folder}  1.7 KiB now" in project.mlrun("data", "status", ".").stdout
+    assert f"~ changed  {folder}  1.7 KiB now" in project.ask("data", "status", ".").stdout
     (folder / "7.png").write_text("7")
     if not declared:
         (folder / "README.md").write_text("nobody read this\n")
-    assert project.mlrun("data", "status", ".").returncode == 0
+    assert project.ask("data", "status", ".").returncode == 0
 
 
 def test_what_is_declared_is_not_listed_again(project: Project, tmp_path: Path) -> None:
@@ -270,7 +254,7 @@ def test_what_became_of_many_files_is_found_out_when_they_are_hashed(
     expected = tmp_path / "expected"
     shutil.copytree(folder, expected, ignore=lambda *_: ["ä1", "ä2", "ä3", "ä4", "new"])
     assert (
-        json.loads(project.mlrun("data", "hash", str(expected), "--json").stdout)[0]["digest"]
+        json.loads(project.ask("data", "hash", str(expected), "--json").stdout)[0]["digest"]
         == found["digest"]
     )
     assert record["warnings"][:3] == [
