@@ -51,7 +51,7 @@ def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard]]:
         return
     for name in pointers[:_LOOKED_AT]:
         run_id = name.partition(".")[2]
-        found = _read(home.run(run_id).cache)
+        found = _read(f"{home.run(run_id).root}/cache.json")
         if found is None or found[0] != key:
             _forget(f"{folder}/{name}")
         else:
@@ -100,10 +100,11 @@ def _to_json(key: Digest, guard: Guard) -> dict[str, Any]:
     }
 
 
-def _read(path: Path) -> tuple[Digest, Guard] | None:
+def _read(path: str | Path) -> tuple[Digest, Guard] | None:
     """Key and guard; None where there is none that can be understood."""
     try:
-        values = json.loads(path.read_bytes().decode("utf-8", "surrogatepass"))
+        with open(path, "rb", buffering=0) as file:
+            values = json.loads(file.read().decode("utf-8", "surrogatepass"))
         if values["schema"] != _SCHEMA:
             return None
         guard = Guard(

@@ -43,6 +43,7 @@ class Site:
         self._learned: dict[object, object] = {}
         self.root = os.path.realpath(snapshot.root)
         self.directory = os.path.realpath(snapshot.directory)
+        self._inside = f"{self.directory.rstrip('/')}/"
 
     def renewed(self, snapshot: Snapshot | None = None) -> Site:
         """The same place, looked at anew; with a snapshot, as it is by now."""
@@ -112,6 +113,8 @@ class Site:
 
     def shown(self, path: str) -> str:
         """Relative to the project where it lies in the checkout, else as it is."""
+        if path.startswith(self._inside):  # as nearly all are
+            return os.path.normpath(path[len(self._inside) :])
         if path == self.root or path.startswith(f"{self.root}/"):
             return os.path.relpath(path, self.directory)
         return path

@@ -100,5 +100,8 @@ def _kind(entry: os.DirEntry[str]) -> Literal["file", "folder", "link"]:
 
 def shown_path(path: Path, directory: Path) -> str:
     """Relative where it lies in the project, else absolute."""
+    text, inside = os.fspath(path), f"{directory}/"
+    if text.startswith(inside) and "/.." not in text and "//" not in text:  # as nearly all are
+        return text[len(inside) :]
     relative = os.path.relpath(path, directory)
     return str(path) if relative.split(os.sep)[0] == ".." else relative

@@ -54,6 +54,7 @@ def __getattr__(name: str) -> object:
     raise AttributeError(name)
 
 
+_RECORD = "record.json"  # `RunPaths.record`, in a folder that is not a run's yet
 _RESERVE = 128 * 1024
 """Bytes that the file `alive` keeps for the last record of its run, for a disk that is full by then."""
 
@@ -132,8 +133,7 @@ class Store:
         with the pipeline's own. Raises as `create` does.
         """
         if of_pipeline:
-            with told(f"make {self.home.run(record.id).root}"):
-                self._add(record)
+            self._add(record)
         else:
             with self._new(record):
                 pass
@@ -148,7 +148,7 @@ class Store:
         with told(f"make {final.root}"), notes.noted(self.home, record.id), self._cleared(scratch, record.id):
             os.mkdir(scratch)
             yield scratch
-            _write_new(f"{scratch}/{final.record.name}", codec.encode(record), sync=True)
+            _write_new(f"{scratch}/{_RECORD}", codec.encode(record), sync=True)
             sync_folder(scratch)
             _rename(scratch, final.root)
             sync_folder(final.root.parent)
@@ -157,9 +157,9 @@ class Store:
         """The same, neither noted nor synced: there may be a hundred in a moment."""
         final = self.home.run(record.id)
         scratch = f"{self.home.temporary}/{record.id}.{os.getpid()}"
-        with self._cleared(scratch, record.id):
+        with told(f"make {final.root}"), self._cleared(scratch, record.id):
             os.mkdir(scratch)
-            _write_new(f"{scratch}/{final.record.name}", codec.encode(record), sync=False)
+            _write_new(f"{scratch}/{_RECORD}", codec.encode(record), sync=False)
             _rename(scratch, final.root)
 
     @contextlib.contextmanager
@@ -306,15 +306,15 @@ class Store:
         return Index(self.home, read=self._read, narrator=self._narrator)
 
     def _read(self, run_id: str) -> RunRecord:
-        path = self.home.run(run_id).record
+        path = f"{self.home.run(run_id).root}/{_RECORD}"
         try:
-            with told(f"read {path}"):
-                data = path.read_bytes()
+            with told(f"read {path}"), open(path, "rb", buffering=0) as file:
+                data = file.read()
         except StoreError as error:
             if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
                 raise _no_such_run(run_id) from None
             raise
-        record = codec.decode(data, file=str(path))
+        record = codec.decode(data, file=path)
         if record.id != run_id:
             raise StoreError(f"{path} is the record of another run, {record.id}", code="corrupt-record")
         return record

@@ -77,6 +77,8 @@ def sealed(content: Json) -> Json:
 
 def _canonical(value: object) -> str:
     """`digest.canonical_json` of a part, of what records have in common once."""
+    if not isinstance(value, _NESTS) or not value:
+        return _scalar(value)
     part = _texts.get(id(value))
     if part is None or part.json is not value:
         return digest.canonical_text(value)
@@ -379,7 +381,7 @@ def _laid_out(value: object, indent: str = "") -> str:
         return _scalar(value)
     inner = indent + "  "
     items: Iterable[object] = value.values() if isinstance(value, dict) else value
-    if indent and not any(isinstance(item, _NESTS) and item for item in items):
+    if indent and _holds_no_other(items):
         line = _compact(value)
         if len(line) <= _LINE:
             return line
@@ -390,6 +392,13 @@ def _laid_out(value: object, indent: str = "") -> str:
         ]
         return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
     return "[\n" + ",\n".join(inner + _laid_out(item, inner) for item in value) + f"\n{indent}]"
+
+
+def _holds_no_other(items: Iterable[object]) -> bool:
+    for item in items:  # noqa: SIM110  a generator costs twice as much
+        if item and isinstance(item, _NESTS):
+            return False
+    return True
 
 
 def _laid_out_once(value: object, indent: str) -> str:
@@ -404,9 +413,15 @@ def _laid_out_once(value: object, indent: str) -> str:
 
 
 def _scalar(value: object) -> str:
+    """What the encoder makes of it, for the usual kinds without its preparations."""
+    kind = type(value)
+    if kind is str:
+        return _quoted(cast("str", value))
     if value is None:
         return "null"
-    return _quoted(value) if isinstance(value, str) else _compact(value)
+    if kind is bool:
+        return "true" if value else "false"
+    return repr(value) if kind is int else _compact(value)
 
 
 # --- reading ------------------------------------------------------------------------------------------
@@ -429,18 +444,23 @@ class _Fields:
         self._place = place
 
     def text(self, name: str, default: str | None = None) -> str:
-        value = self.maybe_text(name)
-        value = default if value is None else value
-        if value is None:
+        value = self._values.get(name)
+        if isinstance(value, str):
+            return value
+        if value is not None:
+            raise _NotARecordError(f"`{self._path(name)}` must be text")
+        if default is None:
             raise _NotARecordError(f"`{self._path(name)}` is missing")
-        return value
+        return default
 
     def maybe_text(self, name: str) -> str | None:
-        return cast("str | None", self._of(name, str, "text"))
+        value = self._values.get(name)
+        if value is None or isinstance(value, str):
+            return value
+        raise _NotARecordError(f"`{self._path(name)}` must be text")
 
     def maybe_digest(self, name: str) -> Digest | None:
-        value = self.maybe_text(name)
-        return None if value is None else Digest(value)
+        return cast("Digest | None", self.maybe_text(name))
 
     def one_of(self, name: str, allowed: tuple[str, ...]) -> str:
         value = self.text(name)
