@@ -278,10 +278,16 @@ def test_leftovers_in_an_output_folder_are_not_taken_for_results(copying: Projec
     copying.declare(
         "mkdir -p plots; echo > plots/{n}.txt", outputs=["plots"], parameters={"n": {"default": "1"}}
     )
-    copying.run()
+    first = copying.run()
+    copying.write("plots/mine.txt", "mine")
     copying.run(parameters=(("n", "2"),))
-    assert any("plots/1.txt" in text for text in copying.told.warnings)
+    assert (
+        f"`plots/1.txt`: left by {first.name}, no output of this run, and taken away" in copying.told.warnings
+    )
+    assert any("`plots/mine.txt`, an output, was there before" in text for text in copying.told.warnings)
     assert copying.status(parameters=(("n", "2"),)) == "finished"
+    (copying.folder / "plots/mine.txt").unlink()
+    assert [copying.status(parameters=(("n", "2"),)) for _ in range(2)] == ["finished", "cached"]
 
 
 def test_nor_are_leftovers_that_a_pattern_names(copying: Project) -> None:
@@ -294,7 +300,7 @@ def test_nor_are_leftovers_that_a_pattern_names(copying: Project) -> None:
     copying.run(parameters=(("n", "2"),))
     assert copying.status() == "finished"
     assert any("2.part" in text for text in copying.told.warnings)
-    (copying.folder / "2.part").unlink()
+    assert not (copying.folder / "2.part").exists()
     assert copying.status() == "cached"
 
 

@@ -111,7 +111,8 @@ def _made_before(record: RunRecord, site: Site) -> dict[tuple[str, str], tuple[s
 
 
 def _files_made(record: RunRecord, site: Site) -> Iterator[tuple[str, Digest]]:
-    for output in record.outputs if "reproduces" not in dict(record.parents) else ():
+    """Of a run that is kept for others: it wrote all of its outputs itself, and found none there."""
+    for output in record.outputs if record.cache_key else ():
         if not output.declared or output.digest is None:
             continue
         path = site.absolute(output.path)
