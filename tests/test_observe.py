@@ -25,6 +25,7 @@ VARIABLES = dict(os.environ)  # noqa: TID251  what a test starts from
 PREFIX = os.path.realpath(sys.base_prefix)
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the shim is for Linux")
 STRACE = shutil.which("strace")
+NEEDS_STRACE = pytest.mark.skipif(STRACE is None, reason="strace is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -126,7 +127,7 @@ def test_the_shim_sees_all_reads_and_writes_and_nothing_else(
     check(name, watched, project)
 
 
-@pytest.mark.skipif(STRACE is None, reason="strace is not installed")
+@NEEDS_STRACE
 @pytest.mark.parametrize(
     "name", ["plain.py", "replaced.py", "threads.py", "hostile.py", "shell.sh", "static.sh"]
 )
@@ -353,6 +354,14 @@ def test_a_file_is_told_once_however_often_it_is_opened(watched: Watched, projec
         ("/data/module.pyc", False),
         ("/data/__pycache__/kernel.nbi", False),
         ("/data/.ipynb_checkpoints/study.ipynb", False),
+        ("/data/memory/joblib/train/fit/0123456789abcdef0123456789abcdef/output.pkl", False),
+        ("/data/memory/joblib/train/fit/func_code.py", False),
+        ("/data/joblib/model.joblib", True),
+        ("/hf/hub/models--bert/refs/main", False),
+        ("/hf/hub/models--bert/snapshots/ab/model.bin", True),
+        ("/hf/hub/.locks/models--bert/ab.lock", False),
+        ("/data/faces.lmdb/data.mdb", True),
+        ("/data/faces.lmdb/lock.mdb", False),
     ],
 )
 def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
@@ -363,6 +372,33 @@ def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
     assert found.wants(path) is wanted
     if found.wants_all(path[: path.rindex("/") + 1]):
         assert wanted is not path.endswith(rules.BY_PRODUCTS_END)
+
+
+LEAVES_FILES = """
+import os, tempfile
+os.close(tempfile.mkstemp(suffix=".csv")[0])
+for folder in (tempfile.mkdtemp(), os.environ["TMPDIR"] + "/tmp12345678", os.environ["TMPDIR"] + "/results"):
+    os.makedirs(folder, exist_ok=True)
+    open(folder + "/left.csv", "w").close()
+open(os.environ["TMPDIR"] + "/tmp_results", "w").close()
+open("done.lock", "w").close()
+with open("uv.lock", "w") as file:
+    file.write("it is not empty")
+"""
+
+
+@pytest.mark.parametrize("how", ["shim", "python-only", pytest.param("strace", marks=NEEDS_STRACE)])
+def test_what_is_left_in_temporary_folders_under_names_made_by_chance_is_no_output(
+    how: str, shim: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "temporary"
+    (folder / "tmp12345678").mkdir(mode=0o700, parents=True)  # was there, and may be meant for it
+    monkeypatch.setitem(VARIABLES, "TMPDIR", str(folder))
+    found = Watched(how, shim, tmp_path / "logs").run(sys.executable, "-c", LEAVES_FILES, cwd=tmp_path)
+    names = {os.path.relpath(path, tmp_path) for path in found.writes}
+    assert names == {
+        f"temporary/{name}" for name in ("tmp12345678/left.csv", "results/left.csv", "tmp_results")
+    } | {"uv.lock"}
 
 
 def groups(*paths: str) -> list[str]:

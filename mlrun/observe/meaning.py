@@ -13,6 +13,7 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mlrun.observe.rules import BY_PRODUCTS_END
+from mlrun.observe.temporary import left_behind
 from mlrun.value import draft, field, replace, value
 
 if TYPE_CHECKING:
@@ -101,6 +102,8 @@ class Seen:
         return replace(self, reads=(*self.reads, *reads), crowds=())
 
 
+_LOCKS = (".lock", ".lck")
+"""Files that are empty and end so say that somebody is at work."""
 _SOUGHT = {"N": "absent", "E": "found", "X": "executed"}
 
 
@@ -139,10 +142,11 @@ def understood(events: Iterable[Event], *, rules: Rules, since: int, more_writes
         read = _read(path, event, writes, since, others=bool(story.blind))
         if read is not None:
             reads.append(read)
+    writes = dict.fromkeys(sorted(frozenset(writes) - left_behind(writes, rules.temporary, since=since)))
     return Seen(
         reads=tuple(sorted(reads, key=attrgetter("path"))),
         crowds=crowds,
-        writes=tuple(sorted(writes)),
+        writes=tuple(writes),
         blind=tuple(story.blind),
         appended=frozenset(candidates).intersection(writes).difference(story.rewritten),
         listed=tuple(sorted(story.listed)),
@@ -241,7 +245,7 @@ def _was_written(path: str, event: Event, since: int) -> bool:
         status = os.stat(path)
     except (OSError, ValueError):
         return False
-    if not stat.S_ISREG(status.st_mode):
+    if not stat.S_ISREG(status.st_mode) or (status.st_size == 0 and path.endswith(_LOCKS)):
         return False
     if event.size >= 0 and (status.st_size, status.st_mtime_ns) != (event.size, event.modified):
         return True

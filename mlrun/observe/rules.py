@@ -7,9 +7,10 @@ is told. The shim has the same rules, so that the thousands of files of an envir
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING
 
-from mlrun.value import positional_value
+from mlrun.value import positional_value, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -57,19 +58,29 @@ PACKAGES = ("/site-packages/", "/dist-packages/", "/lib/python", "/.git/")
 """Wherever these are part of a path, it is no data (the shim has the same list)."""
 _BY_PRODUCTS = (
     *("/__pycache__/", "/.ipynb_checkpoints/", "/.pytest_cache/", "/.mypy_cache/", "/.ruff_cache/"),
-    *("/.hypothesis/", "/.eggs/", "/.tox/", "/.nox/", "/node_modules/"),
+    *("/.hypothesis/", "/.eggs/", "/.tox/", "/.nox/", "/node_modules/", "/.dvc/", "/.snakemake/", "/.locks/"),
 )
 """What tools leave behind for themselves."""
 _CACHE = "/.cache/"
 """The same of caches, below whatever rule fits: some rules are of folders in the caches of a user."""
-BY_PRODUCTS_END = (".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp")
+BY_PRODUCTS_END = (
+    *(".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp", "/.gitignore"),
+    *("/CACHEDIR.TAG", "/func_code.py", "/lock.mdb", "-shm"),
+)
+_KEPT = re.compile(
+    r"/joblib/(?:[^/]+/)+[0-9a-f]{32}/"  # what a `joblib.Memory` remembers of one call
+    r"|/(?:models|datasets|spaces)--[^/]+/(?:refs|\.no_exist)/"  # of what a cache of Hugging Face's holds
+)
+"""The same, of caches whose folders may lie anywhere."""
+TEMPORARY = ("/tmp", "/var/tmp")  # noqa: S108  names that are looked for in paths
 
 
 @positional_value
 class Rules:
-    """Prefixes with their signs, the longest first."""
+    """Prefixes with their signs, the longest first; and real folders for temporary files."""
 
     texts: tuple[str, ...]
+    temporary: tuple[str, ...] = ()
 
     def wants_all(self, folder: str) -> bool:
         """Whether files that lie in a folder (with a slash at its end) are worth telling whatever their name,
@@ -91,7 +102,7 @@ class Rules:
                     return False
                 below = len(text) - 2
                 break
-        if path.find(_CACHE, below) >= 0:
+        if path.find(_CACHE, below) >= 0 or _KEPT.search(path):
             return False
         return not any(part in path for part in (*PACKAGES, *_BY_PRODUCTS)) and not path.endswith(
             BY_PRODUCTS_END
@@ -114,7 +125,11 @@ def on_host(variables: Mapping[str, str], *, wanted: Iterable[str], unwanted: It
         for part in parts
     ]
     caches = [folder for name in _CACHES if os.path.isabs(folder := variables.get(name, ""))]
-    return _rules((*wanted, *data), (*unwanted, *caches), raw=(*_SYSTEM, *hidden))
+    temporary = [*TEMPORARY, folder] if os.path.isabs(folder := variables.get("TMPDIR", "")) else TEMPORARY
+    return replace(
+        _rules((*wanted, *data), (*unwanted, *caches), raw=(*_SYSTEM, *hidden)),
+        temporary=tuple(os.path.realpath(folder) for folder in temporary),
+    )
 
 
 def in_container(*, wanted: Iterable[str], unwanted: Iterable[str]) -> Rules:
