@@ -12,6 +12,7 @@ import pytest
 from mlrun.data import native
 from mlrun.files import Cache, Home
 from mlrun.model import Caller
+from tests.quiet import Quiet
 from tests.shells import Shell
 
 if TYPE_CHECKING:
@@ -21,19 +22,6 @@ if TYPE_CHECKING:
 
 # As in an activated environment: programs of tests find the Python that runs us, and no shim before it.
 os.environ["PATH"] = os.pathsep.join((os.path.dirname(sys.executable), os.environ["PATH"]))  # noqa: TID251
-
-
-class Quiet:
-    """A narrator that remembers."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, text: str) -> None:
-        self.lines.append(text)
-
-    def progress(self, task: str, done: float | None) -> None:
-        pass
 
 
 @pytest.fixture(autouse=True)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from mlrun.env import Asked
     from mlrun.files import Cache
     from mlrun.model import Environment
-    from tests.conftest import Quiet
+    from tests.quiet import Quiet
 
 CONDA = EnvironmentRequest(key="conda_env", path="conda.yaml")
 HELLO = f"#!/bin/sh\necho hello from {PLACEHOLDER}, version $(cat {PLACEHOLDER}/share/greeting)\n"

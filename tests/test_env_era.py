@@ -19,8 +19,8 @@ from mlrun.env.interpreters import Interpreter, Probes, installed
 from mlrun.errors import EnvironmentBuildError
 from mlrun.files import Cache
 from mlrun.model import Caller, EnvironmentRequest
-from tests.conftest import Quiet
 from tests.indexes import Index, serving
+from tests.quiet import Quiet
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:

@@ -22,7 +22,7 @@ from mlrun import digest, env
 from mlrun.errors import EnvironmentBuildError, UsageError
 from mlrun.files import Cache
 from mlrun.model import Caller, Digest, EnvironmentRequest
-from tests.conftest import Quiet
+from tests.quiet import Quiet
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:

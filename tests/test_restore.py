@@ -19,7 +19,7 @@ from mlrun.value import replace
 
 if TYPE_CHECKING:
     from mlrun.files import Cache, Home
-    from tests.conftest import Quiet
+    from tests.quiet import Quiet
 
 
 class Bench:

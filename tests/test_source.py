@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlrun.files import Cache
-    from tests.conftest import Quiet
+    from tests.quiet import Quiet
 
     Take = Callable[..., Snapshot]
 
@@ -748,17 +748,23 @@ def test_a_damaged_repository_is_told_from_a_broken_connection(
 
 def test_a_short_commit_that_several_share_is_refused_with_the_candidates(take: Take, tmp_path: Path) -> None:
     path = repository(tmp_path / "many", {"a.txt": "a"})
+    head = git(path, "cat-file", "commit", "HEAD")
     seen: dict[str, str] = {}
-    for number in range(2000):
-        full = git(path, "commit-tree", "HEAD^{tree}", "-m", str(number))
-        if full[:4] in seen:
+    for number in range(5000):
+        text = f"{head}\n{number}\n"
+        short = hashlib.sha1(f"commit {len(text)}\0{text}".encode()).hexdigest()[:4]
+        if short in seen:
             break
-        seen[full[:4]] = full
-    git(path, "branch", "one", full)
-    git(path, "branch", "two", seen[full[:4]])
-    error = refusal(take, path, full[:4])
+        seen[short] = text
+    alike = []
+    for name, content in (("one", text), ("two", seen[short])):
+        (tmp_path / name).write_text(content)
+        alike.append(git(path, "hash-object", "-t", "commit", "-w", str(tmp_path / name)))
+        git(path, "branch", name, alike[-1])
+    error = refusal(take, path, short)
     assert error.code == "ambiguous-revision"
-    assert set(error.details) == {full, seen[full[:4]]}
+    assert set(error.details) == set(alike)
+    assert all(full.startswith(short) for full in alike)
 
 
 def test_an_empty_repository_is_told(take: Take, tmp_path: Path) -> None:
@@ -932,7 +938,7 @@ from pathlib import Path
 from mlrun import source
 from mlrun.files import Cache
 from mlrun.model import Caller
-from tests.conftest import Quiet
+from tests.quiet import Quiet
 url, cache, run_id = sys.argv[1:]
 snapshot = source.take(url, version=None, isolated=False, cache=Cache(Path(cache)), run_id=run_id,
                        caller=Caller(directory="/", variables=dict(os.environ)), narrator=Quiet())

@@ -27,7 +27,7 @@ from mlrun.value import replace
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.conftest import Quiet
+    from tests.quiet import Quiet
 
 ROOT = Path(__file__).parent.parent
 

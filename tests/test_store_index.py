@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from tests.conftest import Quiet
+    from tests.quiet import Quiet
 
 
 @pytest.fixture

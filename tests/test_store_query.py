@@ -14,7 +14,7 @@ from mlrun.errors import UsageError
 from mlrun.files import Home
 from mlrun.store import Query, Store
 from mlrun.store.conditions import instant
-from tests.conftest import Quiet
+from tests.quiet import Quiet
 from tests.test_store import add, record
 
 if TYPE_CHECKING:
