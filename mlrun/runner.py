@@ -533,9 +533,17 @@ def _understood(taken: Taken, stage: Stage, *, past: Past | None = None) -> Prep
         snapshot=taken.snapshot,
         project=taken.project,
         spec=resolve.resolve(taken.project, taken.request, files=files),
-        asked=asked(taken, stage),
+        asked=asked(taken, stage) if past is None else _asked_then(taken, stage, past),
         past=past,
     )
+
+
+def _asked_then(taken: Taken, stage: Stage, past: Past) -> env.Asked:
+    """As the project says now; where it names what lay outside it and is gone, as the environment is."""
+    try:
+        return asked(taken, stage)
+    except MlrunError:
+        return env.Asked(kind=past.environment.kind, summary=past.environment.asked)
 
 
 def asked(taken: Taken, stage: Stage) -> env.Asked:

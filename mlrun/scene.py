@@ -216,6 +216,7 @@ def restore_environment(record: RunRecord, desk: Desk, *, directory: Path) -> En
         record.environment,
         lock_text(record, desk),
         directory=directory,
+        was=f"{record.source.directory}/{record.source.subdirectory}" if record.source else None,
         tree=record.source.tree if record.source else "",
         cache=desk.cache,
         caller=desk.caller,

@@ -604,3 +604,19 @@ def test_any_two_records_are_compared(
     assert not strange(text)
     json.dumps(view.as_json(found))
     assert view.describe(found, everything=True)
+
+
+def test_a_local_project_of_one_version_with_other_files_is_named(
+    home: Home, compared: Callable[[RunRecord, RunRecord], Difference]
+) -> None:
+    text = b'[[packages]]\nname = "numpy"\n\n[[packages]]\nname = "own"\ndirectory = { path = "../own" }\n'
+    packages = (Package(name="numpy", version="1.26.4"), Package(name="own", version="1.0"))
+    lock = Store(home).objects.put_bytes(text)
+    one, other = (
+        with_environment(
+            kind="venv", image=None, lock=lock, lock_kind="pylock.toml", packages=packages, key=key
+        )
+        for key in (Digest("blake3:" + "ab" * 32), Digest("blake3:" + "cd" * 32))
+    )
+    section = next(it for it in compared(one, other).sections if it.kind == "packages")
+    assert [(it.name, it.change) for it in section.items] == [("own", "changed")]

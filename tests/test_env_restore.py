@@ -45,12 +45,18 @@ def facts_of(environment: Environment) -> tuple[EnvironmentFacts, str]:
 
 
 def restore(
-    bench: Bench, facts: EnvironmentFacts, lock: str | None, directory: Path | None = None
+    bench: Bench,
+    facts: EnvironmentFacts,
+    lock: str | None,
+    directory: Path | None = None,
+    *,
+    was: str | None = None,
 ) -> Environment:
     return env.restore(
         facts,
         lock,
         directory=directory or bench.project,
+        was=was,
         tree=bench.tree,
         cache=bench.cache,
         caller=bench.caller,
@@ -83,30 +89,36 @@ def test_a_whole_cache_may_go(bench: Bench) -> None:
     assert versions(restore(bench, facts, lock)) == ["alpha 1.0", "beta 2.0"]
 
 
+BACKEND = (
+    "import os, zipfile\n"
+    "def build_wheel(folder, config_settings=None, metadata_directory=None):\n"
+    "    name = 'own-1.0-py3-none-any.whl'\n"
+    "    open('litter.txt', 'w').close()\n"
+    "    with zipfile.ZipFile(os.path.join(folder, name), 'w') as wheel:\n"
+    "        wheel.write('own.py')\n"
+    "        wheel.writestr('own-1.0.dist-info/METADATA',"
+    " 'Metadata-Version: 2.1\\nName: own\\nVersion: 1.0\\n')\n"
+    "        wheel.writestr('own-1.0.dist-info/WHEEL',"
+    " 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
+    "        wheel.writestr('own-1.0.dist-info/RECORD',"
+    " 'own.py,,\\n' + open('own.py').read().strip() + ',,\\n')\n"
+    "    return name\n"
+)
+
+
+def write_local_project(folder: Path) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "backend.py").write_text(BACKEND)
+    (folder / "own.py").write_text("X = 1\n")
+    (folder / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        '[project]\nname = "own"\nversion = "1.0"\n'
+    )
+
+
 @pytest.mark.slow
 def test_the_projects_own_package_is_built_from_the_source_that_is_given(bench: Bench) -> None:
-    backend = (
-        "import os, zipfile\n"
-        "def build_wheel(folder, config_settings=None, metadata_directory=None):\n"
-        "    name = 'own-1.0-py3-none-any.whl'\n"
-        "    open('litter.txt', 'w').close()\n"
-        "    with zipfile.ZipFile(os.path.join(folder, name), 'w') as wheel:\n"
-        "        wheel.write('own.py')\n"
-        "        wheel.writestr('own-1.0.dist-info/METADATA',"
-        " 'Metadata-Version: 2.1\\nName: own\\nVersion: 1.0\\n')\n"
-        "        wheel.writestr('own-1.0.dist-info/WHEEL',"
-        " 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n"
-        "        wheel.writestr('own-1.0.dist-info/RECORD',"
-        " 'own.py,,\\n' + open('own.py').read().strip() + ',,\\n')\n"
-        "    return name\n"
-    )
-    bench.write("lib/backend.py", backend)
-    bench.write("lib/own.py", "X = 1\n")
-    bench.write(
-        "lib/pyproject.toml",
-        '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
-        '[project]\nname = "own"\nversion = "1.0"\n',
-    )
+    write_local_project(bench.project / "lib")
     bench.write("requirements.txt", "beta\n./lib\n")
     facts, lock = facts_of(bench.ensure())
     assert names_source(lock)
@@ -124,6 +136,30 @@ def test_the_projects_own_package_is_built_from_the_source_that_is_given(bench: 
         "own.py",
         "pyproject.toml",
     ]
+
+
+@pytest.mark.slow
+def test_a_local_project_outside_the_source_has_to_be_what_it_was(bench: Bench) -> None:
+    lib = bench.project.parent / "lib"
+    write_local_project(lib)
+    bench.write("requirements.txt", "../lib\n")
+    facts, lock = facts_of(bench.ensure())
+    past = bench.root / "a" / "past"
+    shutil.copytree(bench.project, past)
+
+    def again() -> Environment:
+        env.remove(bench.cache, Digest(facts.key or ""))
+        return restore(bench, facts, lock, past, was=str(bench.project))
+
+    assert again().key == facts.key
+    (lib / "own.py").write_text("X = 2\n")
+    with pytest.raises(EnvironmentBuildError) as caught:
+        again()
+    assert caught.value.code == "local-project-changed"
+    shutil.rmtree(lib)
+    with pytest.raises(EnvironmentBuildError) as caught:
+        restore(bench, facts, lock, past, was=str(bench.project))
+    assert caught.value.code == "local-project-gone"
 
 
 def test_a_lock_without_folders_needs_no_source(bench: Bench) -> None:

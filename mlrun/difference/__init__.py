@@ -113,9 +113,9 @@ class _Comparison:
         return self.trees
 
     def locks(self) -> tuple[str | None, str | None]:
-        """The texts of both locks, where they differ and are at hand."""
+        """The texts of both locks, where they or what was made of them differ and they are at hand."""
         ours, theirs = self.before.environment, self.after.environment
-        if not ours or not theirs or ours.lock == theirs.lock:
+        if not ours or not theirs or (ours.lock, ours.key) == (theirs.lock, theirs.key):
             return None, None
         return self.lock(ours), self.lock(theirs)
 

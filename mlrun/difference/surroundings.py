@@ -62,7 +62,34 @@ def _packages(
     named = {item.name for item in items}
     if before.lock != after.lock and None not in locks:
         items += [item for item in _files(*locks) if item.name not in named]
+    alike = not items and (before.lock, before.python) == (after.lock, after.python)
+    if alike and before.platform == after.platform and before.key != after.key:
+        items += [
+            Item(
+                name=name,
+                change="changed",
+                before=ours[name].version,
+                after=theirs[name].version,
+                note=_LOCAL,
+            )
+            for name in _local(locks[0] or "")
+            if name in ours and name in theirs
+        ]
     return items
+
+
+_LOCAL = "a local project, of the same version with other files"
+
+
+def _local(lock: str) -> tuple[str, ...]:
+    """The packages of a `pylock.toml` that are folders: no hash tells what lies in them, but for the key."""
+    import tomllib
+
+    try:
+        packages = tomllib.loads(lock).get("packages", [])
+        return tuple(str(it["name"]) for it in packages if "directory" in it)
+    except (tomllib.TOMLDecodeError, AttributeError, TypeError, KeyError):
+        return ()
 
 
 def _direction(before: str | None, after: str | None) -> str | None:

@@ -160,6 +160,7 @@ def restore(
     lock: str | None,
     *,
     directory: Path,
+    was: str | None = None,
     tree: str,
     cache: Cache,
     caller: Caller,
@@ -167,13 +168,14 @@ def restore(
 ) -> Environment:
     """The environment of a past run, from its record: the one that is there, else built from its lock's text.
 
-    What the lock names by path is looked for in `directory`, which holds the run's own source. Raises
-    EnvironmentBuildError: `no-environment` where the run had none, `no-lock`, `cannot-restore`.
+    What the lock names by path is looked for in `directory`, which holds the run's own source, then as seen
+    from where that `was`. Raises EnvironmentBuildError: `no-environment` where the run had none, `no-lock`,
+    `cannot-restore`, `local-project-gone`, `local-project-changed`.
     """
     from mlrun.env import restoration
 
     site = Site(directory=directory, tree=tree, cache=cache, caller=caller)
-    return restoration.restore(facts, lock, site, narrator=narrator)
+    return restoration.restore(facts, lock, site, was=was, narrator=narrator)
 
 
 def names_source(lock: str) -> bool:

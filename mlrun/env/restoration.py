@@ -9,6 +9,7 @@ import importlib
 import json
 import os
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun import digest
@@ -33,7 +34,9 @@ def names_source(lock: str) -> bool:
     return bool(_FOLDER.search(lock))
 
 
-def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: Narrator) -> Environment:
+def restore(
+    facts: EnvironmentFacts, lock: str | None, site: Site, *, was: str | None = None, narrator: Narrator
+) -> Environment:
     """See `mlrun.env.restore`."""
     if facts.kind == "system":
         return _system(facts, site, narrator)
@@ -47,23 +50,27 @@ def restore(facts: EnvironmentFacts, lock: str | None, site: Site, *, narrator: 
         return _of_other_kind(facts, lock, site, narrator)
     if lock is None:
         raise EnvironmentBuildError("the run's record has no lock to build from", code="no-lock")
-    return _venv(facts, lock, site, narrator)
+    return _venv(facts, lock, site, was, narrator)
 
 
-def _venv(facts: EnvironmentFacts, lock: str, site: Site, narrator: Narrator) -> Environment:
+def _venv(facts: EnvironmentFacts, lock: str, site: Site, was: str | None, narrator: Narrator) -> Environment:
     """An editable project is a link to where it was, so such an environment is never taken as it stands."""
     environment = None if _EDITABLE.search(lock) else _as_it_is(facts, site)
     if environment is None:
         from mlrun.env import venv
 
+        folders, outside = _folders(lock, site, was)
+        if outside and len(outside) == len(folders) and was is not None:
+            site = replace(site, directory=Path(was))  # a lock with paths is told by how these are written
         asked = Asked(
             kind="venv",
             summary=facts.asked or "a run's lock",
             python=facts.python,
             python_from="the run's record",
-            lock=_as_file(lock, site),
+            lock=_as_file(lock, folders, site),
         )
         environment = venv.ensure(asked, site, narrator=narrator, refresh=False)
+        _check_outside(facts, environment, lock, outside)
     return replace(
         environment,
         asked=facts.asked,
@@ -101,9 +108,38 @@ def _as_it_is(facts: EnvironmentFacts, site: Site) -> Environment | None:
     )
 
 
-def _as_file(lock: str, site: Site) -> str:
+def _folders(lock: str, site: Site, was: str | None) -> tuple[dict[str, str], list[str]]:
+    """Where the paths of a lock lead: into the run's source, else to where they did then; and the latter's
+    names."""
+    found, outside = {}, []
+    for quoted in dict.fromkeys(_PATH.findall(lock)):
+        name = json.loads(quoted)
+        here = os.path.normpath(os.path.join(site.directory, name))
+        then = os.path.normpath(os.path.join(was or site.directory, name))
+        found[quoted] = here if os.path.exists(here) else then
+        outside += [] if os.path.exists(here) else [name]
+        if not os.path.exists(found[quoted]):
+            raise EnvironmentBuildError(
+                f"`{name}`, of which its environment was made, is gone, and no record holds it",
+                hint=f"put it back at {then}",
+                code="local-project-gone",
+            )
+    return found, outside
+
+
+def _check_outside(facts: EnvironmentFacts, environment: Environment, lock: str, outside: list[str]) -> None:
+    """What was built from outside the source has to be what it was; of an editable one the reads tell."""
+    if outside and environment.key != facts.key and not _EDITABLE.search(lock):
+        raise EnvironmentBuildError(
+            f"`{outside[0]}`, of which its environment was made, cannot be told to be what it was",
+            hint="no record holds what lies outside a run's source: put it back as it was then",
+            code="local-project-changed",
+        )
+
+
+def _as_file(lock: str, folders: dict[str, str], site: Site) -> str:
     """The lock where a resolver can read it, with absolute paths; its name tells its content."""
-    data = _PATH.sub(lambda found: _absolute(found[1], site), lock).encode()
+    data = _PATH.sub(lambda found: _absolute(folders[found[1]]), lock).encode()
     folder = site.cache.environments / "locks"
     path = folder / f"pylock.{digest.hex_of(digest.of_bytes(data))[:32]}.toml"
     if not path.exists():
@@ -112,8 +148,7 @@ def _as_file(lock: str, site: Site) -> str:
     return str(path)
 
 
-def _absolute(quoted: str, site: Site) -> str:
-    path = os.path.normpath(os.path.join(site.directory, json.loads(quoted)))
+def _absolute(path: str) -> str:
     return f"path = {json.dumps(path, ensure_ascii=False)}"
 
 
