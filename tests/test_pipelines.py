@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from mlrun.pipelines.paths import looking_in, overlap, plain
 from mlrun.pipelines.schedule import Schedule
 from mlrun.views import pipeline as view
 from tests import shells
+from tests.terminals import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -656,6 +658,42 @@ def test_an_interruption_ends_all_steps_and_is_recorded(
     )
     ended = {"a": "killed", "b": "killed" if jobs == "2" else "skipped"}
     assert states(record) == {"quick": "finished", **ended, "main": "skipped"}
+
+
+SLOWLY = (
+    "for i in 1 2 3; do while [ ! -e $i.pid ]; do sleep 0.05; done; echo {name} $i; done; echo > {name}.out"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("jobs", ["1", "4"])
+def test_stopped_by_ctrl_z_it_goes_on_in_the_foreground(shell: Shell, project: Path, jobs: str) -> None:
+    names = "ab"
+    steps = "".join(f"  {it}: {{outputs: [{it}.out], command: '{SLOWLY.format(name=it)}'}}\n" for it in names)
+    write(project, f"{steps}  main: {{needs: [a, b], command: echo both}}\n")
+    bash = shutil.which("bash")
+    assert bash
+    terminal = Terminal([bash, "--norc", "-i"], variables={**shell.variables, "PS1": "@"}, cwd=project)
+    terminal.wait_for("@")
+    terminal.type(f"{' '.join(shell.argv('run', '.', '-j', jobs))}\r")
+    (project / "1.pid").touch()
+    terminal.wait_for("a 1")
+    terminal.type("\x1a")
+    terminal.wait_for("Stopped")
+    (project / "2.pid").touch()
+    time.sleep(1)
+    assert not re.search("a 2|b 2", terminal.shown)
+    terminal.type("fg\r")
+    (project / "3.pid").touch()
+    terminal.wait_for("next ")
+    terminal.type("exit\r")
+    assert terminal.end() == 0
+    record = shell.show()
+    assert set(states(record).values()) == {"finished"}
+    logs = [shell.mlrun("logs", f"{record['name']}/{it}").stdout for it in names]
+    assert logs == [f"{it} 1\r\n{it} 2\r\n{it} 3\r\n" for it in names] or logs == [
+        f"{it} 1\n{it} 2\n{it} 3\n" for it in names
+    ]
 
 
 @pytest.mark.slow
