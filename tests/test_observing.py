@@ -89,6 +89,16 @@ def test_that_a_static_program_was_not_seen_into_is_said(project: Project, tmp_p
     assert project.record("--no-observe")["warnings"] == []
 
 
+def test_where_there_is_no_room_to_note_files_the_program_goes_on_and_that_is_said(project: Project) -> None:
+    (project.folder / "data.csv").write_text("1\n")
+    project.write("ulimit -f 2; exec bash -c 'cat data.csv > made.csv'")  # blocks of 1,024 bytes
+    record = project.record()
+    assert paths(record["outputs"]) == ["made.csv"]
+    assert record["warnings"] == [
+        "not all files that the program opened are known: there was no room to note them"
+    ]
+
+
 @pytest.mark.parametrize("declared", [False, True])
 def test_which_file_of_a_folder_changed_since_is_told(
     project: Project, tmp_path: Path, *, declared: bool

@@ -27,6 +27,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -100,6 +101,12 @@ static void say_incomplete(void) {
         raw_close(descriptor);
 }
 
+/* Where a file may not be so large (`ulimit -f`), to try would end the program by a signal. */
+static int is_allowed(uint64_t size) {
+    uint64_t limits[2];
+    return syscall(SYS_prlimit64, 0, RLIMIT_FSIZE, 0L, limits) != 0 || limits[0] >= size;
+}
+
 static int allocate(int descriptor, uint64_t size) {
     static const char zeros[4096];
     if (syscall(SYS_fallocate, descriptor, 0, 0L, (long)size) == 0)
@@ -116,6 +123,8 @@ static int allocate(int descriptor, uint64_t size) {
 static int renew(chunk_t *old) {
     char path[LONGEST + 80];
     uint64_t size = next_capacity;
+    if (!is_allowed(size))
+        return 0;
     char *at = put_text(put_text(path, folder), "/log.");
     at = put_number(at, (uint64_t)syscall(SYS_getpid));
     *at++ = '.';

@@ -231,13 +231,14 @@ def with_observed(
     findings = list(watch.findings)
     try:
         how = _how(watch)
-        if how == SHIM and not any(name.startswith("log.") for name in os.listdir(watch.folder)):
+        partly = (watch.folder / observe.INCOMPLETE).exists()
+        heard = partly or any(name.startswith("log.") for name in os.listdir(watch.folder))
+        if how == SHIM and not heard:
             nothing = _nothing() if watch.looks else None
             return Observed(replace(record, observed=how), tuple(findings), seen=nothing)
         from mlrun.observing import after
 
         seen = after.seen(watch, how, prepared)
-        partly = (watch.folder / observe.INCOMPLETE).exists()
         if partly:
             note = "not all files that the program opened are known: there was no room to note them"
             findings.append(warning("observed-in-part", note))
