@@ -139,6 +139,21 @@ def test_the_projects_own_package_is_built_from_the_source_that_is_given(bench: 
 
 
 @pytest.mark.slow
+def test_packages_that_were_edited_are_installed_anew(bench: Bench) -> None:
+    facts, lock = facts_of(bench.ensure())
+    built = restore(bench, facts, lock)
+    assert built.location is not None
+    module = next(built.location.glob("lib/python*/site-packages/beta*.py"))
+    content = module.read_bytes()
+    module.unlink()  # as editors do, so that only this environment has it
+    module.write_bytes(content + b"\nEDITED = True\n")
+    again = restore(bench, facts, lock)
+    assert module.read_bytes() == content
+    assert [it.code for it in again.findings] == ["environment-edited"]
+    assert restore(bench, facts, lock).findings == ()
+
+
+@pytest.mark.slow
 def test_a_local_project_outside_the_source_has_to_be_what_it_was(bench: Bench) -> None:
     lib = bench.project.parent / "lib"
     write_local_project(lib)

@@ -55,6 +55,7 @@ def restore(
 
 def _venv(facts: EnvironmentFacts, lock: str, site: Site, was: str | None, narrator: Narrator) -> Environment:
     """An editable project is a link to where it was, so such an environment is never taken as it stands."""
+    edited = _set_aside(facts, site)
     environment = None if _EDITABLE.search(lock) else _as_it_is(facts, site)
     if environment is None:
         from mlrun.env import venv
@@ -71,6 +72,7 @@ def _venv(facts: EnvironmentFacts, lock: str, site: Site, was: str | None, narra
         )
         environment = venv.ensure(asked, site, narrator=narrator, refresh=False)
         _check_outside(facts, environment, lock, outside)
+        _check_edited(environment, edited)
     return replace(
         environment,
         asked=facts.asked,
@@ -79,8 +81,41 @@ def _venv(facts: EnvironmentFacts, lock: str, site: Site, was: str | None, narra
         as_of_why=facts.as_of_why,
         resolved_at=facts.resolved_at or environment.resolved_at,
         adaptations=facts.adaptations,
-        findings=(*environment.findings, *_other_platform(facts, environment)),
+        findings=(*environment.findings, *_other_platform(facts, environment), *_built_again(edited)),
     )
+
+
+def _set_aside(facts: EnvironmentFacts, site: Site) -> tuple[str, ...]:
+    """What somebody has edited is no environment to repeat a run in: it does not count as built any more."""
+    from mlrun.env.edited import edited
+
+    assert facts.key is not None
+    location = Shelf(site.cache).location(facts.key)
+    found = edited(location)
+    if found:
+        (location / ".complete").unlink(missing_ok=True)
+    return found
+
+
+def _check_edited(environment: Environment, edited: tuple[str, ...]) -> None:
+    """Where uv links files into environments, it has the edited ones itself."""
+    from mlrun.env.edited import unlike
+
+    still = unlike(environment.location, edited) if environment.location else ()
+    if still:
+        os.utime(f"{environment.location}/.complete", (0, 0))  # the next look is at all files, whatever age
+        raise EnvironmentBuildError(
+            f"`{still[0]}`, a file of its packages, was edited, in uv's cache too",
+            hint="`uv cache clean` lets them be fetched anew",
+            code="package-edited",
+        )
+
+
+def _built_again(edited: tuple[str, ...]) -> tuple[Finding, ...]:
+    if not edited:
+        return ()
+    message = f"`{edited[0]}`, a file of its packages, was edited, so the environment is built again"
+    return (Finding(level="warning", code="environment-edited", message=message),)
 
 
 def _as_it_is(facts: EnvironmentFacts, site: Site) -> Environment | None:
