@@ -52,7 +52,6 @@ if TYPE_CHECKING:
     from mlrun.model import (
         Artifact,
         Caller,
-        DataSpec,
         Determinism,
         Environment,
         EnvironmentFacts,
@@ -247,7 +246,7 @@ def look(
 
     `before` are outputs that would have been put back by then.
     """
-    spec, returned = prepared.spec, _returned(prepared, before)
+    spec, returned = prepared.spec, caching.foreseen(prepared, before, site)
     there = tuple(it for it in spec.inputs if it not in returned)
     rest = replace(prepared, spec=replace(spec, inputs=there))
     ready = _at_hand_for_step(rest, stage, site, common)
@@ -260,26 +259,6 @@ def look(
     if why_none is not None:
         return caching.Miss(why=why_none)
     return caching.look(case, caching.key_of(case, site), site)
-
-
-def _returned(prepared: Prepared, before: Sequence[Artifact]) -> dict[DataSpec, tuple[Artifact, ...]]:
-    """Inputs that are what earlier steps' outputs would be; a pattern that nothing meets as yet, too."""
-    if not before:
-        return {}
-    from mlrun.caching.patterns import covering
-    from mlrun.data.names import is_pattern
-    from mlrun.pipelines.paths import looking_in
-
-    is_there = looking_in(prepared.snapshot.directory)
-    found = {}
-    for spec in prepared.spec.inputs:
-        path = os.path.normpath(spec.path)
-        made = [it for it in before if os.path.normpath(it.path) == path]
-        if not made and is_pattern(path) and not is_there(path):
-            made = [it for it in before if covering((path,))(os.path.normpath(it.path))]
-        if made:
-            found[spec] = tuple(replace(it, kind=spec.kind, declared=True, stored=False) for it in made)
-    return found
 
 
 def run_again(

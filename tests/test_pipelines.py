@@ -433,6 +433,40 @@ def test_what_would_be_put_back_counts_as_there_when_it_is_drawn(shell: Shell, p
     assert (done.returncode, "did you mean `main`?" in done.stderr) == (1, True)
 
 
+FOLDERS = """\
+  one:
+    parameters: {n: {type: int, default: 1}}
+    outputs: [models/one, x.out]
+    command: mkdir -p models/one; echo {n} > models/one/w; echo {n} > x.out
+  two: {outputs: [models/two.txt, y.out], command: mkdir -p models; echo 2 > models/two.txt; echo 2 > y.out}
+  main: {inputs: [models, '*.out'], outputs: [all.txt], command: cat models/*/w models/two.txt > all.txt}
+"""
+
+
+@pytest.mark.slow
+def test_a_folder_into_which_something_would_be_put_back_is_foreseen(shell: Shell, project: Path) -> None:
+    write(project, FOLDERS)
+    (project / ".gitignore").write_text("*.out\nmodels\nall.txt\n")
+    (project / "models").mkdir()
+    (project / "models/zero.txt").write_text("0")
+    shell.run()
+
+    def drawn() -> list[str]:
+        words = ("-e", "main", "--env-manager", "system", "--json")
+        return [step["state"] for step in json.loads(shell.mlrun("dag", *words).stdout)]
+
+    assert drawn() == ["cached"] * 3
+    shell.run("-P", "n=5")
+    assert drawn() == ["cached"] * 3
+    shutil.rmtree(project / "models/one")
+    (project / "y.out").unlink()
+    assert drawn() == ["cached"] * 3
+    (project / "models/zero.txt").write_text("1")
+    assert drawn() == ["cached", "cached", "stale"]
+    (project / "models/zero.txt").write_text("0")
+    assert set(states(shell.run()).values()) == {"cached"}
+
+
 def test_independent_steps_run_at_once_and_their_lines_are_told_apart(shell: Shell, project: Path) -> None:
     write(project, MEETING)
     done = shell.mlrun("run", ".", "--env-manager", "system", "-j", "2", "--timeout", "60")

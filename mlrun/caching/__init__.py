@@ -20,6 +20,7 @@ from mlrun.model import Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
+    from mlrun.caching.foresight import foreseen as foreseen
     from mlrun.caching.key import counting as counting
     from mlrun.caching.key import key_of as key_of
     from mlrun.caching.key import why_none as why_none
@@ -28,13 +29,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Case", "Hit", "Key", "Miss", "Site",
-    "cached", "counting", "keep", "key_of", "look", "not_kept", "put_back", "share_series",
+    "cached", "counting", "foreseen", "keep", "key_of", "look", "not_kept", "put_back", "share_series",
     "take_away", "why_none",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     """What makes keys is imported by those who want one: most runs are not cached."""
+    if name == "foreseen":
+        from mlrun.caching import foresight
+
+        return foresight.foreseen
     if name in ("counting", "key_of", "why_none"):
         from mlrun.caching import key
 
