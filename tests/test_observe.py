@@ -323,6 +323,60 @@ def test_a_file_is_told_once_however_often_it_is_opened(watched: Watched, projec
     assert len(watched.events(project)) < 9000 * 1.8
 
 
+GOING = """
+import os, subprocess, sys, threading
+def read(name): open(name).close()
+read("a")
+os.chdir("one")
+read("a")
+subprocess.run(["cat", "a"], cwd="../two", check=True)  # vfork: it goes elsewhere in our own memory
+read("b")
+if os.fork() == 0:
+    os.chdir("../three")
+    read("a")
+    if os.fork() == 0:
+        read("b")
+        os.fchdir(os.open("../two", os.O_RDONLY))
+        read("b")
+        os._exit(0)
+    os.wait()
+    read("c")
+    os._exit(0)
+os.wait()
+read("c")
+os.rename("../one", "../four")
+read("d")
+threads = [threading.Thread(target=lambda n=n: [read(f"t{n}{m}") for m in range(50)]) for n in range(4)]
+for it in threads: it.start()
+for it in threads: it.join()
+"""
+
+
+@LINUX
+def test_a_name_is_told_from_the_folder_that_a_process_is_in(watched: Watched, project: Path) -> None:
+    for folder in ("one", "two", "three"):
+        (project / folder).mkdir()
+        for name in ("a", "b", "c", "d", *(f"t{n}{m}" for n in range(4) for m in range(50))):
+            (project / folder / name).write_text(name)
+    (project / "a").write_text("a")
+    seen = watched.run(sys.executable, "-c", GOING, cwd=project)
+    paths = [os.path.relpath(read.path, project) for read in seen.reads]
+    found = {path for path in paths if not os.path.basename(path).startswith("t")}
+    assert found == {
+        "a",
+        "one/a",
+        "one/b",
+        "one/c",
+        "two/a",
+        "two/b",
+        "three/a",
+        "three/b",
+        "three/c",
+        "four/d",
+    }
+    assert len([path for path in paths if path.startswith("four/t")]) == 200
+
+
 # --- rules and groups ---------------------------------------------------------------------------------
 
 

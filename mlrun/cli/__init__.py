@@ -55,7 +55,7 @@ def main() -> None:
         sys.exit(130)
 
 
-_OBJECTS = 50_000
+_OBJECTS = 200_000
 """So many new ones make the collector look for circles: Python's own 700 are reached by imports alone, and
 cost a warm run a tenth of its CPU time."""
 

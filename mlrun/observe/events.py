@@ -55,14 +55,15 @@ def _add_events(events: list[Event], log: bytes, passed: frozenset[int]) -> None
     used, _ = _HEAD.unpack_from(log)
     at, end = _HEAD.size, min(used, len(log))
     unpack, head, encoding = _RECORD.unpack_from, _RECORD.size, sys.getfilesystemencoding()
-    add, new = events.append, tuple.__new__  # what Event() does, without the call of a function
+    add, new, kinds = events.append, tuple.__new__, _KINDS  # `new` is what Event() does, without a call more
     while at + head <= end:  # there may be a hundred thousand: each call in here counts
         length, kind, time, size, modified, flags, pid = unpack(log, at)
         if length < head or at + length > len(log):
             return
-        if kind in _KINDS and pid not in passed:
+        letter = kinds.get(kind)
+        if letter is not None and not (passed and pid in passed):
             ends = log.find(b"\0", at + head)
             path = log[at + head : ends].decode(encoding, "surrogateescape")
-            second = os.fsdecode(log[ends + 1 : log.find(b"\0", ends + 1)]) if kind in b"ML" else ""
-            add(new(Event, (_KINDS[kind], time, path, second, size if modified else -1, modified, flags)))
+            second = os.fsdecode(log[ends + 1 : log.find(b"\0", ends + 1)]) if letter in "ML" else ""
+            add(new(Event, (letter, time, path, second, size if modified else -1, modified, flags)))
         at += length

@@ -51,8 +51,8 @@ class Crowd(NamedTuple):
         """Those that are left."""
         if not names:
             return self
-        left = [at for at, name in enumerate(self.names) if name not in names]
-        return Crowd(self.folder, *_columns([(self.names[i], self.sizes[i], self.modified[i]) for i in left]))
+        rows = zip(self.names, zip(self.sizes, self.modified, strict=True), strict=True)
+        return _crowd(self.folder, {name: stamp for name, stamp in rows if name not in names})
 
     def looked_at(self, names: Collection[str]) -> Iterator[Read]:
         """Some of them as they are by now; nothing of what is no file."""
@@ -163,7 +163,7 @@ def _told(events: Iterable[Event], rules: Rules) -> _Story:
     for event in sorted(
         events, key=itemgetter(1)
     ):  # there may be a hundred thousand: each call in here counts
-        kind, _, path, *_ = event
+        kind, _, path, _, _, _, _ = event
         folder, _, name = path.rpartition("/")
         place = places[folder]
         if kind == "R" and place.is_plain and name not in _NO_NAMES and not path.endswith(BY_PRODUCTS_END):
@@ -262,18 +262,23 @@ def _crowds(folders: dict[str, dict[str, Event]], writes: Iterable[str], since: 
     for folder, found in folders.items():
         if len(found) >= CROWD:
             mine = written.get(folder, ())
-            rows = [
-                (name, event.size, event.modified)
+            plain = {
+                name: (event.size, event.modified)
                 for name, event in found.items()
                 if event.size >= 0 and event.modified < since and name not in mine
-            ]
-            if len(rows) >= CROWD:
-                yield Crowd(folder, *_columns(sorted(rows)))
+            }
+            if len(plain) >= CROWD:
+                yield _crowd(folder, plain)
 
 
-def _columns(rows: list[tuple[str, int, int]]) -> tuple[tuple[str, ...], array[int], array[int]]:
-    names, sizes, modified = zip(*rows, strict=True) if rows else ((), (), ())
-    return names, array("q", sizes), array("q", modified)
+def _crowd(folder: str, files: Mapping[str, tuple[int, int]]) -> Crowd:
+    names = tuple(sorted(files))
+    sizes, modified = array("q"), array("q")
+    for name in names:
+        size, time = files[name]
+        sizes.append(size)
+        modified.append(time)
+    return Crowd(folder, names, sizes, modified)
 
 
 def _by_path(

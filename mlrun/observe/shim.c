@@ -265,13 +265,54 @@ static int is_new(char kind, const char *path, uint64_t place) {
     return 1;
 }
 
+static uint64_t moves;   /* how often the working directory has changed */
+static uint64_t renames; /* how often something got another name, be it a folder above us */
+
+/* The working directory, asked for once: the question costs more than all the rest of telling a file. Threads may
+ * ask at once, so that `turn` is odd while somebody writes. A process that shares our memory until it starts a
+ * program (vfork) shares this too; where one that did not begin here goes elsewhere, nothing is kept any more. */
+static struct {
+    uint32_t turn, begun_by, given_up;
+    uint64_t place;
+    long length;
+    char text[LONGEST];
+} here;
+
+static long working_directory(char *buffer) {
+    uint64_t place = __atomic_load_n(&moves, __ATOMIC_ACQUIRE) + __atomic_load_n(&renames, __ATOMIC_ACQUIRE);
+    uint32_t turn = __atomic_load_n(&here.turn, __ATOMIC_ACQUIRE);
+    int may_keep = !(turn & 1) && !__atomic_load_n(&here.given_up, __ATOMIC_ACQUIRE);
+    if (may_keep && here.place == place && here.length > 0) {
+        long length = here.length;
+        memcpy(buffer, here.text, (size_t)length + 1);
+        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        if (__atomic_load_n(&here.turn, __ATOMIC_RELAXED) == turn)
+            return length;
+    }
+    long length = syscall(SYS_getcwd, buffer, LONGEST) - 1;
+    if (may_keep && length > 0 &&
+        __atomic_compare_exchange_n(&here.turn, &turn, turn + 1, 0, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {
+        here.place = place;
+        here.length = length;
+        memcpy(here.text, buffer, (size_t)length + 1);
+        __atomic_store_n(&here.turn, turn + 2, __ATOMIC_RELEASE);
+    }
+    return length;
+}
+
+static void gone_elsewhere(void) {
+    if ((uint32_t)syscall(SYS_getpid) != here.begun_by)
+        __atomic_store_n(&here.given_up, 1, __ATOMIC_RELEASE);
+    __atomic_fetch_add(&moves, 1, __ATOMIC_ACQ_REL);
+}
+
 /* The absolute path, in `buffer` if it has to be put together; null where there is none. */
 static const char *absolute(int directory, const char *path, char *buffer) {
     if (*path == '/')
         return strlen(path) < LONGEST ? path : 0;
     long length;
     if (directory == AT_FDCWD) {
-        length = syscall(SYS_getcwd, buffer, LONGEST) - 1;
+        length = working_directory(buffer);
     } else {
         char link[48];
         put_number(put_text(link, "/proc/self/fd/"), (uint64_t)directory);
@@ -284,8 +325,6 @@ static const char *absolute(int directory, const char *path, char *buffer) {
     put_text(buffer + length, path);
     return buffer;
 }
-
-static uint64_t moves; /* how often the working directory has changed */
 
 static char kind_of(int flags) {
     if (flags & O_TRUNC || (flags & O_ACCMODE) == O_WRONLY || (flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
@@ -367,6 +406,7 @@ static void moved(char kind, int from, const char *old, int to, const char *new)
         return;
     int before = errno;
     char buffers[2][LONGEST];
+    __atomic_fetch_add(&renames, 1, __ATOMIC_ACQ_REL);
     old = absolute(from, old, buffers[0]);
     new = absolute(to, new, buffers[1]);
     if (old && new && is_wanted(new))
@@ -550,13 +590,13 @@ EXPORT int truncate64(const char *path, off64_t length) {
 
 EXPORT int chdir(const char *path) {
     int result = NEXT(chdir)(path);
-    __atomic_fetch_add(&moves, 1, __ATOMIC_RELAXED);
+    gone_elsewhere();
     return result;
 }
 
 EXPORT int fchdir(int descriptor) {
     int result = NEXT(fchdir)(descriptor);
-    __atomic_fetch_add(&moves, 1, __ATOMIC_RELAXED);
+    gone_elsewhere();
     return result;
 }
 
@@ -816,6 +856,7 @@ __attribute__((constructor)) static void begin(void) {
         own_path = read + 1;
         rules = read + strlen(read) + 1;
         rules_end = read + size;
+        here.begun_by = (uint32_t)syscall(SYS_getpid);
         active = 1;
     }
     errno = before;

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from mlrun.observe import INCOMPLETE, rules
 from mlrun.observe import events as logs
-from mlrun.observe import rules, strace
 from mlrun.observe.meaning import understood
-from mlrun.observe.walk import changed
 from mlrun.observing.inputs import Inputs
 from mlrun.observing.outputs import Outputs
 from mlrun.observing.surroundings import Surroundings
@@ -56,6 +55,8 @@ def described(
 
 def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
     if how == STRACE:
+        from mlrun.observe import strace
+
         events: Iterable[Event] = strace.read(watch.folder, str(prepared.snapshot.directory))
     else:
         events = logs.read(watch.folder)
@@ -63,7 +64,10 @@ def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
         events = (_out_of_container(event, watch.mounts) for event in events)
     noted = list(events)
     more: tuple[str, ...] = ()
-    if how == PYTHON or any(event.kind == "S" for event in noted):
+    partly = how == PYTHON or (watch.folder / INCOMPLETE).exists()
+    if partly or any(event.kind == "S" for event in noted):
+        from mlrun.observe.walk import changed
+
         more = changed(prepared.snapshot.root, since=watch.since)
     its_rules = watch.rules if watch.mounts is None else _rules_of_mounted(watch.mounts)
     more = tuple(path for path in more if its_rules.wants(path))
