@@ -114,7 +114,7 @@ class Desk:
         Raises StoreError `no-such-run`, `no-such-input`, `unreadable-file`.
         """
         path = Path(self._caller.directory, os.path.expanduser(name))
-        if os.path.lexists(path) and not self._is_run(name):
+        if name and os.path.lexists(path) and not self._is_run(name):
             return (Side(name=name, artifact=describe(path, name, self._reader).artifact, path=path),)
         run, _, inner = name.partition(":")
         try:
@@ -259,7 +259,7 @@ def good_runs(store: Store, name: str | None, directory: Path) -> tuple[RunRecor
     Raises StoreError `no-such-run`, `no-good-run`.
     """
     place = None if name is None else Path(directory, os.path.expanduser(name))
-    if name is not None and (place is None or not place.is_dir()):
+    if name is not None and (not name or place is None or not place.is_dir()):
         return (store.load(store.find(name)),)
     records = [store.load(run_id) for run_id in store.lineage(walks.latest_good)]
     if place is not None:

@@ -111,3 +111,17 @@ def test_without_a_good_run_nothing_can_be_told(shell: Shell) -> None:
     done = shell.mlrun("data", "status")
     assert done.returncode == 2
     assert "no run has succeeded yet" in done.stderr
+
+
+def test_that_a_run_had_no_inputs_is_said(shell: Shell) -> None:
+    (shell.cwd / "MLproject").write_text("entry_points: {main: {command: 'true'}}")
+    assert shell.mlrun("run", ".", "-q", "--env-manager", "system").returncode == 0
+    done = shell.ask("data", "status")
+    assert (done.returncode, done.stdout) == (0, "the run had no inputs to look at\n")
+
+
+def test_nothing_is_no_path(shell: Shell) -> None:
+    assert "an empty name is no file" in shell.ask("data", "hash", "").stderr
+    for words in (("data", "diff", "", "."), ("data", "status", ""), ("show", "")):
+        done = shell.ask(*words)
+        assert (done.returncode > 0, done.stdout) == (True, ""), words

@@ -17,6 +17,7 @@ from mlrun.model import (
     SourceFacts,
     Usage,
 )
+from mlrun.value import replace
 from mlrun.views import record as record_view
 from mlrun.views import runs, table, words
 from mlrun.views.json import dumps
@@ -104,8 +105,6 @@ def test_the_summary_ends_with_what_to_type_next() -> None:
 
 
 def test_the_summary_of_many_outputs_is_one_line() -> None:
-    from mlrun.value import replace
-
     few, long = ("a/b/c.csv", "model.pkl"), "deep/" * 20
     outputs = [Artifact(path=path, kind="file", digest=None, size=1, files=1) for path in few]
     assert (
@@ -113,6 +112,23 @@ def test_the_summary_of_many_outputs_is_one_line() -> None:
     )
     many = replace(RECORD, outputs=(*outputs, replace(outputs[0], path=long), *outputs))
     assert dict(summary(many))["outputs"] == "a/b/c.csv 1 B · model.pkl 1 B · … and 3 more"
+
+
+def test_a_long_path_is_cut_in_the_middle_where_there_is_no_room_for_it() -> None:
+    assert words.cut("abcdefghij", 5) == "ab…ij"
+    assert words.cut("abcde", 5) == words.cut("abcde", None) == "abcde"
+    long = replace(
+        RECORD, outputs=(Artifact(path="a" * 300 + ".csv", kind="file", digest=None, size=1, files=1),)
+    )
+    assert len(dict(summary(long))["outputs"]) < 120
+    assert f"{'a' * 300}.csv  1 B" in dict(record_view.describe(long))["outputs"]
+    assert "aaa.csv  1 B" in (cut := dict(record_view.describe(long, longest=40))["outputs"])
+    assert len(cut) == 40 + len("  1 B")
+
+
+def test_a_data_set_known_by_its_name_only_has_no_size() -> None:
+    named = Artifact(path="iris", kind="dataset", digest=None, size=0, files=0)
+    assert record_view.artifact(named) == "iris  dataset"
 
 
 def test_the_summary_of_a_failure_says_why_and_leads_to_the_log() -> None:

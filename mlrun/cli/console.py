@@ -153,6 +153,16 @@ def _new_progress() -> Progress:
     )
 
 
+def longest_path(stream: TextIO) -> int | None:
+    """How many letters of a path a line on a terminal has room for, beside what else it says; else None."""
+    if not stream.isatty():
+        return None
+    try:
+        return max(40, os.get_terminal_size(stream.fileno()).columns - 50)
+    except OSError:
+        return None
+
+
 def _width() -> int:
     try:
         return os.get_terminal_size(sys.stderr.fileno()).columns

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlrun.cli import context
-from mlrun.cli.console import has_colour, styled
+from mlrun.cli.console import has_colour, longest_path, styled
 from mlrun.cli.typed import CONTEXT
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def compare_data(
     if as_json:
         sys.stdout.write(dumps([view.difference_json(item) for item in items]) + "\n")
     else:
-        _print(view.differences(items))
+        _print(view.differences(items, longest=longest_path(sys.stdout)))
     changes = {item.change for item in items}
     return (
         2
@@ -116,7 +116,7 @@ def status_of_data(
     if as_json:
         sys.stdout.write(dumps([view.status_json(each) for each in found]) + "\n")
     else:
-        _print(view.statuses(found))
+        _print(view.statuses(found, runs=len(records), longest=longest_path(sys.stdout)))
     states = {each.state for each in found}
     return 1 if states & {"changed", "missing"} else 2 if "unknown" in states else 0
 

@@ -33,6 +33,8 @@ def hash_paths(paths: Sequence[str], *, as_json: bool) -> int:
     reader = data.Reader(context.places()[1], narrator)
     artifacts = []
     for path in paths:
+        if not path:
+            raise StoreError("an empty name is no file", code="unreadable-file")
         place = directory / Path(path).expanduser()
         found = data.describe(place, shown=path, kind="data", declared=True, reader=reader, contents=False)
         if found.artifact.digest is None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mlrun.cli import context
-from mlrun.cli.console import has_colour, printable, status_style, styled
+from mlrun.cli.console import has_colour, longest_path, printable, status_style, styled
 
 if TYPE_CHECKING:
     from mlrun.model import RunRecord
@@ -70,7 +70,7 @@ def show_command(
     title = styled(printable(record.name), "bold", colour=colour)
     status = styled(record.status, status_style(record.status), colour=colour)
     sys.stdout.write(f"{title}  {record.id[:12]}  {status}\n\n")
-    for label, text in describe(record):
+    for label, text in describe(record, longest=longest_path(sys.stdout)):
         sys.stdout.write(
             f"{styled(label.ljust(12), 'bold', colour=colour)} {printable(text)}".rstrip() + "\n"
         )
@@ -87,7 +87,7 @@ def _with_metrics_so_far(store: Store, record: RunRecord) -> RunRecord:
 def _meant(store: Store, name: str) -> str:
     """The run of that name, else the last that wrote the file."""
     path = Path(context.caller().directory, name).expanduser()
-    if not path.exists():
+    if not name or not path.exists():
         return store.find(name)
     from mlrun.data import Reader
     from mlrun.errors import StoreError

@@ -29,13 +29,13 @@ def artifact_json(artifact: Artifact | None) -> dict[str, object] | None:
     return {name: getattr(artifact, name) for name in names}
 
 
-def differences(items: Sequence[Item]) -> Iterator[str]:
-    """What differs, then how many are the same."""
+def differences(items: Sequence[Item], *, longest: int | None = None) -> Iterator[str]:
+    """What differs, then how many are the same; no path is longer than `longest` letters."""
     for item in items:
         if item.change != "same":
             known = item.after or item.before
             note = item.note or (words.size(known.size) if known else "")
-            yield f"{_MARKS[item.change]} {visible(item.name)}  {visible(note)}".rstrip()
+            yield f"{_MARKS[item.change]} {words.cut(visible(item.name), longest)}  {visible(note)}".rstrip()
             yield from (f"    {visible(line)}" for line in item.details)
     same = sum(item.change == "same" for item in items)
     if same or not items:
@@ -55,8 +55,18 @@ def difference_json(item: Item) -> dict[str, object]:
     }
 
 
-def statuses(found: Sequence[Status]) -> Iterator[str]:
-    """What changed, by run; then how many are the same."""
+def statuses(found: Sequence[Status], *, runs: int, longest: int | None = None) -> Iterator[str]:
+    """What changed, by run; then how many are the same, of so many `runs` that were looked at.
+
+    No path is longer than `longest` letters.
+    """
+    if not found:
+        yield (
+            "the run had no inputs to look at"
+            if runs == 1
+            else f"none of {runs:,} runs had inputs to look at"
+        )
+        return
     for each in found:
         if each.state != "same":
             size = (
@@ -64,10 +74,11 @@ def statuses(found: Sequence[Status]) -> Iterator[str]:
             )
             note = f"  {visible(each.note)}" if each.note else ""
             run = f"{visible(each.run_name)} {each.run[:8]}"
-            yield f"{_MARKS[each.state]} {each.state:8} {visible(each.path)}{size}  since {run}{note}"
+            path = words.cut(visible(each.path), longest)
+            yield f"{_MARKS[each.state]} {each.state:8} {path}{size}  since {run}{note}"
     same = sum(each.state == "same" for each in found)
-    runs = len({each.run for each in found})
-    yield f"{words.plural(same, 'input')} of {words.plural(runs, 'run')} unchanged"
+    with_inputs = len({each.run for each in found})
+    yield f"{words.plural(same, 'input')} of {words.plural(with_inputs, 'run')} unchanged"
 
 
 def status_json(each: Status) -> dict[str, object]:

@@ -13,23 +13,23 @@ Lines = list[tuple[str, str]]
 """Labels and texts; an empty label goes on with the one before, a pair of empty texts is a blank line."""
 
 
-def describe(record: RunRecord) -> Lines:
-    """The whole record for a person."""
-    return [*six_facts(record), ("", ""), *_details(record)]
+def describe(record: RunRecord, *, longest: int | None = None) -> Lines:
+    """The whole record for a person; no path is longer than `longest` letters."""
+    return [*six_facts(record, longest=longest), ("", ""), *_details(record, longest)]
 
 
-def six_facts(record: RunRecord) -> Lines:
+def six_facts(record: RunRecord, *, longest: int | None = None) -> Lines:
     """When, how long, parameters, metrics, version of the data, version of the code."""
     lines: Lines = [("when", words.local_time(record.started_at))]
     lines.append(("duration", words.duration(record.duration_s) if record.duration_s is not None else "-"))
     lines += _listed("parameters", [_parameter(*pair) for pair in _parameters(record)])
     lines += _listed("metrics", [_metric(metric) for metric in record.metrics])
-    lines += _listed("data", [artifact(item) for item in record.inputs])
+    lines += _listed("data", [artifact(item, longest) for item in record.inputs])
     lines.append(("code", code(record.source) if record.source else "-"))
     return lines
 
 
-def _details(record: RunRecord) -> Lines:
+def _details(record: RunRecord, longest: int | None) -> Lines:
     lines: Lines = [("run", f"{record.name}  {record.id}"), ("status", _status(record))]
     if record.error:
         lines.append(("error", record.error.message))
@@ -45,7 +45,7 @@ def _details(record: RunRecord) -> Lines:
 
         lines += _listed("steps", pipeline.of_record(record))
     lines += _listed("determinism", determinism(record.determinism), empty=None)
-    lines += _listed("outputs", [artifact(item) for item in record.outputs], empty=None)
+    lines += _listed("outputs", [artifact(item, longest) for item in record.outputs], empty=None)
     if record.tags:
         lines += _listed("tags", [f"{name} = {value}" for name, value in record.tags])
     if record.parents:
@@ -101,9 +101,11 @@ def _metric(metric: Metric) -> str:
     return f"{metric.name} = {words.number(metric.last)}{logged}"
 
 
-def artifact(item: Artifact) -> str:
+def artifact(item: Artifact, longest: int | None = None) -> str:
     """Path, size, digest; whether nobody declared it."""
-    parts = [item.name, words.size(item.size)]
+    parts = [words.cut(item.name, longest)]
+    if item.digest is not None or item.files:  # of a data set that is known by name, nobody knows the size
+        parts.append(words.size(item.size))
     if item.files > 1:
         parts.append(words.plural(item.files, "file"))
     if item.kind not in ("file", "data"):

@@ -60,7 +60,10 @@ def summary(record: RunRecord) -> list[tuple[str, str]]:
         shown = [f"{metric.name} {words.number(metric.last)}" for metric in record.metrics[:_SHOWN]]
         lines.append(("metrics", _some(shown, len(record.metrics))))
     if record.outputs:
-        shown = [f"{output.path} {words.size(output.size)}" for output in record.outputs[:_SHOWN]]
+        shown = [
+            f"{words.cut(output.path, _WIDTH)} {words.size(output.size)}"
+            for output in record.outputs[:_SHOWN]
+        ]
         lines.append(("outputs", _some(shown, len(record.outputs))))
     lines.append(("run", f"{record.name}  {record.id[:12]}"))
     lines.append(("next", _next(record)))

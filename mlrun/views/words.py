@@ -74,3 +74,11 @@ def local_time(utc_text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """`1 file`, `3 files`."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def cut(text: str, longest: int | None) -> str:
+    """At most so many letters, where any are too many: what is left out is in the middle."""
+    if longest is None or len(text) <= longest:
+        return text
+    end = longest // 2
+    return f"{text[: longest - end - 1]}…{text[-end:]}"
