@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from mlrun.observe import INCOMPLETE, rules
@@ -62,10 +63,10 @@ def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
         events = logs.read(watch.folder)
     if watch.mounts is not None:
         events = (_out_of_container(event, watch.mounts) for event in events)
-    noted = list(events)
+    noted = events if isinstance(events, list) else list(events)
     more: tuple[str, ...] = ()
     partly = how == PYTHON or (watch.folder / INCOMPLETE).exists()
-    if partly or any(event.kind == "S" for event in noted):
+    if partly or "S" in set(map(itemgetter(0), noted)):
         from mlrun.observe.walk import changed
 
         more = changed(prepared.snapshot.root, since=watch.since)
