@@ -4,47 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.indexes import Index, serving
-from tests.shells import Shell
+from tests.sums import PROJECT, git, project, shell
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-PROJECT = """
-name: sums
-environment: {requirements: []}
-entry_points:
-  main:
-    parameters:
-      alpha: {type: float, default: 0.5}
-      table: {type: path, default: data/train.csv}
-      how: {type: string, default: plain}
-      token: {type: string, default: "", secret: true}
-    env: {SCALE: "1"}
-    inputs: [data/blob.bin, data/images]
-    outputs: [{path: metrics.json, kind: metrics}, model.bin]
-    command: python train.py {alpha} {table} {how}
-"""
-PROGRAM = """
-import csv, gzip, json, os, random, sys, time
-total = sum(float(row["quality"]) for row in csv.DictReader(open(sys.argv[2])))
-total = total * float(sys.argv[1]) * float(os.environ["SCALE"]) + sum(open("data/blob.bin", "rb").read())
-assert len(os.listdir("data/images")) == 2
-if sys.argv[3] == "random":
-    total += random.random() * 1e-9
-json.dump({"rmse": total}, open("metrics.json", "w"))
-with open("model.bin", "wb") as file:
-    stamp = time.time_ns() % 2**32 if sys.argv[3] == "stamped" else 0
-    file.write(gzip.compress(str(total).encode(), mtime=stamp))
-if sys.argv[3] == "fails":
-    sys.exit(3)
-"""
+    from tests.shells import Shell
+
+__all__ = ["project", "shell"]  # fixtures
+
 LOGS_A_SEED = """
 import json, os, random, urllib.request
 seed = random.SystemRandom().randrange(10**12)
@@ -58,33 +32,6 @@ if token:
     request.add_header("Authorization", "Bearer " + token)
 urllib.request.urlopen(request)
 """
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project in git; of its data, the table alone is known to git."""
-    folder = tmp_path / "project"
-    (folder / "data/images").mkdir(parents=True)
-    (folder / "MLproject").write_text(PROJECT)
-    (folder / "train.py").write_text(PROGRAM)
-    (folder / "data/train.csv").write_text("quality\n" + "".join(f"{row % 7}\n" for row in range(100)))
-    (folder / "data/blob.bin").write_bytes(bytes(range(256)))
-    for name in ("a", "b"):
-        (folder / f"data/images/{name}.png").write_bytes(name.encode())
-    (folder / ".gitignore").write_text("metrics.json\nmodel.bin\ndata/blob.bin\ndata/images\n")
-    git(folder, "init", "--quiet")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message", "all of it")
-    return folder
-
-
-@pytest.fixture
-def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
-    return Shell(tmp_path, project, warm_cache)
 
 
 def run(shell: Shell, *options: str) -> dict[str, Any]:
@@ -304,6 +251,30 @@ def test_every_reason_is_said_before_anything_runs(shell: Shell, project: Path) 
     found = reproduce(shell, code=2)
     assert sorted(reasons(found)) == ["data-changed", "data-gone", "secret-needed"]
     assert len(list(shell.home.runs.glob("*/*"))) == count
+
+
+@pytest.mark.slow
+def test_a_project_that_was_moved(shell: Shell, project: Path, tmp_path: Path) -> None:
+    original = run(shell)
+    moved, shell.cwd = project.rename(tmp_path / "elsewhere"), tmp_path
+    found = reproduce(shell, original["id"], code=2)
+    assert sorted(set(reasons(found))) == ["commit-gone", "data-gone"]
+    shell.cwd = moved / "data"
+    assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
+    (moved / "data/blob.bin").write_bytes(b"other")
+    assert reasons(reproduce(shell, original["id"], code=2)) == ["data-gone"]
+
+
+def test_a_record_that_mlrun_broke_off_is_said_to_lack_something(shell: Shell) -> None:
+    from mlrun.model import Failure
+    from mlrun.store import Store
+    from mlrun.value import replace
+
+    store = Store(shell.home)
+    record = store.load(run(shell)["id"])
+    failure = Failure(code="interrupted", message="interrupted while what the program made was recorded")
+    store.save(replace(record, error=failure))
+    assert "incomplete-record" in [it["code"] for it in reproduce(shell, code=0)["notes"]]
 
 
 @pytest.mark.slow

@@ -17,7 +17,7 @@ from mlrun.value import replace, value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlrun.model import Artifact, BoundParameter, Digest, RunRecord, Snapshot
+    from mlrun.model import Artifact, BoundParameter, Digest, Finding, RunRecord, Snapshot
     from mlrun.reproduction.values import Wanted
     from mlrun.runner import Stage
     from mlrun.store import Store
@@ -35,6 +35,7 @@ class Placing:
     store: Store
     aside: Path
     part: Part
+    caller: str
 
     def run(self, stage: Stage) -> None:
         """Whatever is not what it was becomes a reason, or a note where that is allowed."""
@@ -192,6 +193,8 @@ class Placing:
         """From where it was, if it is still the same, or may be another."""
         then = self._then(artifact.path)
         try:
+            if not os.path.exists(then):
+                then = self._moved(artifact, reader) or then
             now = _digest(then, artifact, reader)
             if now is None or then == target:
                 return False
@@ -203,6 +206,16 @@ class Placing:
         except OSError:
             return False
         return True
+
+    def _moved(self, artifact: Artifact, reader: data.Reader) -> Path | None:
+        """Where it is by now, if the project was moved and the caller stands in it."""
+        facts = self.original.source
+        path = self._relative(artifact.path)
+        if facts is None or os.path.isabs(path):
+            return None
+        names = (path, f"{facts.subdirectory}/{path}") if facts.subdirectory else (path,)
+        places = (top / name for top in (Path(self.caller), *Path(self.caller).parents) for name in names)
+        return next((it for it in places if _digest(it, artifact, reader) == artifact.digest), None)
 
     def _pieced(self, artifact: Artifact, target: Path, reader: data.Reader) -> bool:
         """A folder file by file: some are of the source, others in the store, others where they were."""
@@ -302,6 +315,26 @@ class Placing:
             return
         found = [target] if target.is_file() else [path for path in target.rglob("*") if path.is_file()]
         self.ready.placed |= {path.relative_to(root).as_posix() for path in found}
+
+
+def without_source(original: RunRecord, wanted: Wanted, store: Store, stage: Stage) -> Iterator[Finding]:
+    """Reasons besides a source that cannot be had: inputs that could come with nothing else."""
+    facts, reader = original.source, data.Reader(stage.cache, stage.teller)
+    given = dict(wanted.parameters)
+    for artifact in original.inputs if facts is not None else ():
+        if artifact.digest is None or artifact.run or artifact.parameter in given:
+            continue
+        if store.objects.has(artifact.digest) and (artifact.stored or not artifact.tree):
+            continue
+        place = Path(facts.directory, facts.subdirectory, artifact.path) if facts else Path(artifact.path)
+        if _PATTERN.search(artifact.path) or _digest(place, artifact, reader) == artifact.digest:
+            continue
+        state = "has changed" if os.path.exists(place) else "is gone"
+        yield reason(
+            "data-changed" if os.path.exists(place) else "data-gone",
+            f"its input `{artifact.path}` {state}, and the store has no copy: only the source may hold it",
+            f"put back what had the digest {artifact.digest}",
+        )
 
 
 def _files(artifact: Artifact, store: Store) -> Iterator[tuple[str, Digest]]:

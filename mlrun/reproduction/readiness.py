@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mlrun import files, host, scene, source
 from mlrun.errors import MlrunError
 from mlrun.model import Finding, Tolerance
-from mlrun.reproduction.placing import Placing
+from mlrun.reproduction.placing import Placing, without_source
 from mlrun.reproduction.values import Part, Ready, note, reason
 from mlrun.store import codec
 
@@ -35,17 +35,25 @@ def prepared(
     aside = stage.cache.checkouts / f"{run_id}.inputs"
     try:
         ready.reasons += _of_the_record(original, wanted, stage.caller)
-        ready.notes += [*_edited(store, original), *_nested(original)]
+        ready.notes += [*_edited(store, original), *_broken_off(original), *_nested(original)]
         desk = scene.Desk(caller=stage.caller, home=stage.home, cache=stage.cache, teller=stage.teller)
         with _told(ready):
             ready.snapshot = scene.restore_source(original, desk, run_id=run_id)
         if ready.snapshot is not None:
             placing = Placing(
-                original=original, wanted=wanted, ready=ready, store=store, aside=aside, part=part
+                original=original,
+                wanted=wanted,
+                ready=ready,
+                store=store,
+                aside=aside,
+                part=part,
+                caller=stage.caller.directory,
             )
             placing.run(stage)
             with _told(ready):
                 ready.tolerance = _said(original, ready.snapshot)
+        elif not part.before:
+            ready.reasons += without_source(original, wanted, store, stage)
         if original.environment is not None:
             folder = ready.snapshot.directory if ready.snapshot else Path(stage.caller.directory)
             with _told(ready):
@@ -110,6 +118,14 @@ def _edited(store: Store, original: RunRecord) -> list[Finding]:
         return []
     message = "its record was changed since mlrun wrote it, and is taken as it is now"
     return [] if unedited in (True, None) else [note("record-edited", message)]
+
+
+def _broken_off(original: RunRecord) -> list[Finding]:
+    """Its program came to its end, but mlrun did not: what the record lacks is no difference."""
+    error = original.error
+    if error is None or original.exit_code != 0:
+        return []
+    return [note("incomplete-record", f"its record is not complete, so more may differ: {error.message}")]
 
 
 def _nested(original: RunRecord) -> list[Finding]:
