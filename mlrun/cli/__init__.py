@@ -12,7 +12,6 @@ import gc
 import io
 import os
 import sys
-from typing import NoReturn
 
 COMMANDS: dict[str, tuple[str, str, str]] = {
     # name: (module, group in the help, what it does)
@@ -60,7 +59,7 @@ _OBJECTS = 200_000
 cost a warm run a tenth of its CPU time."""
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: int) -> None:
     """End the process without taking the interpreter apart, which costs as much.
 
     What is registered for the end is done; where other threads run, or something cannot be written out, it
