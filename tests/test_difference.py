@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -33,7 +32,7 @@ from mlrun.tracking.meaning import direction_of
 from mlrun.value import replace
 from mlrun.views import difference as view
 from tests import gitserver
-from tests.shells import Shell
+from tests.sums import PROJECT, change_row, flip_byte, git, project, set_variable, shell
 from tests.test_store_codec import records
 from tests.wheels import make_wheel
 
@@ -43,59 +42,9 @@ if TYPE_CHECKING:
 
     from mlrun.files import Cache, Home
     from mlrun.model import Caller
+    from tests.shells import Shell
 
-PROJECT = """
-name: sums
-environment: {requirements: []}
-entry_points:
-  main:
-    parameters:
-      alpha: {type: float, default: 0.5}
-      table: {type: path, default: data/train.csv}
-    env: {SCALE: "1"}
-    inputs: [data/blob.bin, data/images]
-    outputs: [{path: metrics.json, kind: metrics}, model.bin]
-    command: python train.py --alpha {alpha} {table}
-"""
-PROGRAM = """
-import csv, json, os, sys
-rows = list(csv.DictReader(open(sys.argv[3])))
-total = sum(float(row["quality"]) for row in rows) * float(sys.argv[2]) * float(os.environ["SCALE"])
-total += sum(open("data/blob.bin", "rb").read())
-json.dump({"rmse": total + 0}, open("metrics.json", "w"))
-open("model.bin", "w").write(str(total))
-"""
-ROWS = 12_000
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    """A project in git, its data beside it unknown to git, but one table."""
-    folder = tmp_path / "project"
-    (folder / "data/images").mkdir(parents=True)
-    (folder / "MLproject").write_text(PROJECT)
-    (folder / "train.py").write_text(PROGRAM)
-    (folder / "README.md").write_text("sums\n")
-    (folder / "data/train.csv").write_text(
-        "id,quality\n" + "".join(f"{row},{row % 7}\n" for row in range(ROWS))
-    )
-    (folder / "data/blob.bin").write_bytes(bytes(range(256)) * 4)
-    for name in ("a", "b"):
-        (folder / f"data/images/{name}.png").write_bytes(name.encode())
-    (folder / ".gitignore").write_text("metrics.json\nmodel.bin\ndata/blob.bin\n")
-    git(folder, "init", "--quiet")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message", "all of it")
-    return folder
-
-
-@pytest.fixture
-def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
-    return Shell(tmp_path, project, warm_cache)
+__all__ = ["project", "shell"]  # fixtures
 
 
 def run(shell: Shell, *options: str) -> None:
@@ -110,13 +59,6 @@ def diff(shell: Shell, *words: str, code: int = 1) -> dict[str, Any]:
     return found
 
 
-def change_row(project: Path, row: int) -> None:
-    table = project / "data/train.csv"
-    lines = table.read_text().split("\n")
-    lines[row] = re.sub(r",\d$", ",9", lines[row])
-    table.write_text("\n".join(lines))
-
-
 def change_line(project: Path) -> None:
     program = project / "train.py"
     program.write_text(program.read_text().replace("total + 0", "total + 1"))
@@ -127,17 +69,6 @@ def commit_line(project: Path) -> None:
     git(project, "commit", "--quiet", "--all", "--message", "One more")
 
 
-def flip_byte(project: Path) -> None:
-    data = bytearray((project / "data/blob.bin").read_bytes())
-    data[700] ^= 1
-    (project / "data/blob.bin").write_bytes(data)
-
-
-def set_variable(project: Path) -> None:
-    file = project / "MLproject"
-    file.write_text(file.read_text().replace('SCALE: "1"', 'SCALE: "2"'))
-
-
 def touch_image(project: Path) -> None:
     (project / "data/images/b.png").write_bytes(b"B")
     (project / "data/images/c.png").write_bytes(b"c")
@@ -146,7 +77,7 @@ def touch_image(project: Path) -> None:
 SABOTAGE: dict[str, tuple[Callable[[Path], object], tuple[str, ...], tuple[str, str, str]]] = {
     "one byte of data": (flip_byte, (), ("data", "data/blob.bin", "other content")),
     "a row after row 10,000": (
-        lambda project: change_row(project, 11_523),
+        lambda project: change_row(project / "data/train.csv", 11_523),
         (),
         ("data", "data/train.csv", "1 row of 12,000 changed"),
     ),
@@ -189,7 +120,7 @@ def test_the_text_begins_with_the_verdict_and_shows_the_patch(shell: Shell, proj
     run(shell)
     commit_line(project)
     (project / "notes.txt").write_text("new\n")
-    change_row(project, 11_523)
+    change_row(project / "data/train.csv", 11_523)
     run(shell, "-P", "alpha=0.6")
     done = shell.mlrun("diff", "latest~1", "latest", "--patch")
     lines = done.stdout.splitlines()
@@ -210,7 +141,7 @@ def test_two_states_without_a_commit_are_compared_too(shell: Shell, project: Pat
     shutil.rmtree(project / ".git")
     run(shell)
     change_line(project)
-    change_row(project, 3)
+    change_row(project / "data/train.csv", 3)
     run(shell)
     found = diff(shell)
     assert [(cause["kind"], cause["name"]) for cause in found["causes"]] == [
@@ -253,11 +184,11 @@ def test_a_repository_that_has_gone_is_said(shell: Shell, project: Path) -> None
 
 @pytest.mark.slow
 def test_runs_of_a_url_are_compared_through_their_mirror(shell: Shell, project: Path, tmp_path: Path) -> None:
-    git(project, "add", "--force", "data/blob.bin")
-    git(project, "commit", "--quiet", "--message", "blob")
+    git(project, "add", "--force", "data")
+    git(project, "commit", "--quiet", "--message", "data")
     first = git(project, "rev-parse", "HEAD").strip()
     commit_line(project)
-    change_row(project, 11_523)
+    change_row(project / "data/train.csv", 11_523)
     git(project, "commit", "--quiet", "--all", "--message", "A row")
     git(project, "clone", "--quiet", "--bare", ".", str(tmp_path / "served/repo.git"))
     shell.cwd = tmp_path
@@ -279,7 +210,8 @@ def test_a_moved_input_is_no_cause(shell: Shell, project: Path, tmp_path: Path) 
     shutil.copyfile(project / "data/train.csv", tmp_path / "copy.csv")
     run(shell, "-P", f"table={tmp_path / 'copy.csv'}")
     found = diff(shell)
-    assert [item["because"] for item in found["parameters"]["items"]] == ["data"]
+    because = {item["name"]: item["because"] for item in found["parameters"]["items"]}
+    assert because == {"table": "data", "token": None}  # of a secret, nothing is told
     assert found["metrics"]["items"] == []
 
 

@@ -7,9 +7,7 @@ record, or refuses before anything runs and names what was tampered with.
 from __future__ import annotations
 
 import json
-import re
 import shutil
-import subprocess
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ from mlrun.env.interpreters import Probes, installed
 from mlrun.value import value
 from tests.docker_engine import base, docker_client
 from tests.indexes import Index, serving
-from tests.shells import Shell
+from tests.sums import change_row, commit_all, flip_byte, git, set_variable, shell, table
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
@@ -27,8 +25,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mlrun.model import Caller
+    from tests.shells import Shell
 
-__all__ = ["base", "docker_client"]  # fixtures
+__all__ = ["base", "docker_client", "shell"]  # fixtures
 
 PROJECT = """
 name: lab
@@ -54,11 +53,6 @@ json.dump({"rmse": total}, open("metrics.json", "w"))
 open("model.bin", "w").write(f"{total} {sys.version_info[:3]}")
 """
 HELPER = "def scaled(number):\n    return number * 3\n"
-ROWS = 12_000
-
-
-def git(folder: Path, *words: str) -> str:
-    return subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True).stdout
 
 
 @pytest.fixture
@@ -69,20 +63,12 @@ def project(tmp_path: Path) -> Path:
     (folder / "MLproject").write_text(PROJECT)
     (folder / "train.py").write_text(PROGRAM)
     (folder / "helper.py").write_text(HELPER)
-    rows = (f"{row},{row % 7}\n" for row in range(ROWS))
-    (folder / "data/table.csv").write_text("id,quality\n" + "".join(rows))
+    (folder / "data/table.csv").write_text(table())
     (folder / "data/blob.bin").write_bytes(bytes(range(256)) * 4)
     (folder / "data/own.py").write_text("OFFSET = 1\n")
     (folder / ".gitignore").write_text("metrics.json\nmodel.bin\ndata\n__pycache__\n")
-    git(folder, "init", "--quiet")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message", "all of it")
+    commit_all(folder)
     return folder
-
-
-@pytest.fixture
-def shell(tmp_path: Path, project: Path, warm_cache: Path) -> Shell:
-    return Shell(tmp_path, project, warm_cache)
 
 
 # --- what is asked of mlrun ---------------------------------------------------------------------------
@@ -133,19 +119,6 @@ def is_refused(shell: Shell, original: str, name: str, code: str) -> None:
 # --- what is done to a project ------------------------------------------------------------------------
 
 
-def flip_byte(project: Path) -> None:
-    content = bytearray((project / "data/blob.bin").read_bytes())
-    content[700] ^= 1
-    (project / "data/blob.bin").write_bytes(content)
-
-
-def change_row(project: Path) -> None:
-    table = project / "data/table.csv"
-    lines = table.read_text().split("\n")
-    lines[11_523] = re.sub(r",\d$", ",9", lines[11_523])
-    table.write_text("\n".join(lines))
-
-
 def change_line(project: Path) -> None:
     (project / "helper.py").write_text(HELPER.replace("* 3", "* 4"))
 
@@ -161,10 +134,6 @@ def change_ignored(project: Path) -> None:
 
 def change_default(project: Path) -> None:
     _replace(project / "MLproject", "default: 0.5", "default: 0.6")
-
-
-def set_variable(project: Path) -> None:
-    _replace(project / "MLproject", 'SCALE: "1"', 'SCALE: "2"')
 
 
 def _replace(file: Path, before: str, after: str) -> None:
@@ -186,7 +155,10 @@ class Sabotage:
 SABOTAGE = {
     "one byte of data": Sabotage(do=flip_byte, kind="data", name="data/blob.bin", refused="data-changed"),
     "a row after row 10,000": Sabotage(
-        do=change_row, kind="data", name="data/table.csv", refused="data-changed"
+        do=lambda project: change_row(project / "data/table.csv", 11_523),
+        kind="data",
+        name="data/table.csv",
+        refused="data-changed",
     ),
     "one line of code": Sabotage(do=change_line, kind="code", name="helper.py"),
     "one line of code, committed": Sabotage(do=commit_line, kind="code", name="helper.py"),
@@ -250,8 +222,7 @@ def test_of_a_submodules_code(shell: Shell, project: Path, tmp_path: Path) -> No
     library = tmp_path / "library"
     library.mkdir()
     (library / "part.py").write_text("X = 1\n")
-    for words in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "--message", "one")):
-        git(library, *words)
+    commit_all(library)
     git(project, "-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), "library")
     (project / "train.py").write_text(PROGRAM.replace("import own", "import own, library.part"))
     git(project, "commit", "--quiet", "--all", "--message", "a submodule")
@@ -364,6 +335,7 @@ def test_of_pythons_patch_version(shell: Shell, project: Path, caller: Caller, t
     one, other = patches[0]
     minor = ".".join(map(str, one.numbers[:2]))
     _replace(project / "MLproject", "{requirements: []}", f"{{python: '{minor}', requirements: []}}")
+    shutil.rmtree(tmp_path / "cache")  # the environment is to be built by the Python linked below
     links = tmp_path / "bin"
     links.mkdir()
     shell.variables["PATH"] = f"{links}:{shell.variables['PATH']}"

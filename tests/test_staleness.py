@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.indexes import Index, serving
-from tests.test_reproduction import PROJECT, git, project, run, shell
+from tests.sums import PROJECT, git, project, shell
+from tests.test_reproduction import run
 from tests.wheels import make_wheel
 
 if TYPE_CHECKING:
