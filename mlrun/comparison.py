@@ -17,7 +17,7 @@ from mlrun.tracking.meaning import direction_of
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from mlrun.model import BoundParameter, RunRecord
     from mlrun.store import Store
@@ -83,26 +83,51 @@ class Comparison:
 
 
 def with_defaults(records: Sequence[RunRecord], store: Store) -> list[RunRecord]:
-    """The runs, pipelines with those values of their steps that another run names: there one was given.
+    """The runs, pipelines with those values of their steps that another one was given.
 
-    `rows` is told where all steps that have it have the same, `prepare.rows` as that step has it.
+    `rows` is told where all steps that have it have the same in every run; else each step's own is, as it is
+    where `prepare.rows` was given.
     """
-    named = dict.fromkeys(it.name for record in records for it in record.parameters)
-    return [_with_values_of_steps(record, named, store) if record.steps else record for record in records]
+    steps = {record.id: _steps(record, store) for record in records if record.steps}
+    every = {(step, it.name): it for own in steps.values() for step, its in own for it in its}
+    named = dict.fromkeys(
+        it.name for record in records for it in record.parameters if it.origin not in ("default", "logged")
+    )
+    split = {name for name in named if any(not _agree(name, own) for own in steps.values())}
+    wanted = dict.fromkeys(
+        each
+        for name in named
+        for each in ([f"{step}.{own}" for step, own in every if own == name] if name in split else [name])
+    )
+    return [
+        _with_values(record, steps[record.id], wanted, split) if record.id in steps else record
+        for record in records
+    ]
 
 
-def _with_values_of_steps(record: RunRecord, named: Iterable[str], store: Store) -> RunRecord:
-    values: dict[str, dict[str, BoundParameter]] = {}
+_Steps = list[tuple[str, tuple["BoundParameter", ...]]]
+
+
+def _steps(record: RunRecord, store: Store) -> _Steps:
+    found: _Steps = []
     for step in record.steps:
         with contextlib.suppress(StoreError):
-            for it in store.load(step.run).parameters:
-                if it.origin != "logged":
-                    values.setdefault(it.name, {})[it.value] = it
-                    values[f"{step.name}.{it.name}"] = {it.value: it}
-    known = {it.name for it in record.parameters}
-    missing = [name for name in named if name not in known and len(values.get(name, ())) == 1]
-    found = (replace(next(iter(values[name].values())), name=name) for name in missing)
-    return replace(record, parameters=(*record.parameters, *found))
+            found.append((step.name, store.load(step.run).parameters))
+    return found
+
+
+def _agree(name: str, steps: _Steps) -> bool:
+    return len({it.value for _, its in steps for it in its if it.name == name}) < 2
+
+
+def _with_values(
+    record: RunRecord, steps: _Steps, wanted: Iterable[str], split: Collection[str]
+) -> RunRecord:
+    found = {it.name: it for it in record.parameters if it.name not in split}
+    values = {it.name: it for _, its in steps for it in its}
+    values |= {f"{step}.{it.name}": it for step, its in steps for it in its}
+    more = {name: replace(values[name], name=name) for name in wanted if name in values}
+    return replace(record, parameters=tuple((more | found).values()))
 
 
 def compare(

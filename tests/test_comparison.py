@@ -307,11 +307,23 @@ def test_a_pipelines_steps_tell_what_they_had_where_another_run_was_given_it(hom
         )
         for it in steps:
             store.create(it).close()
-        return replace(record(number, params={"alpha": "1", **given}), steps=facts)
+        whole = record(number, params={"alpha": "1", **given})
+        parameters = (
+            replace(it, origin="command line") if it.name in given else it for it in whole.parameters
+        )
+        return replace(whole, parameters=tuple(parameters), steps=facts)
 
     runs = [whole(0, "5"), whole(10, "7", rows="7"), whole(20, "9", **{"prepare.rows": "9"})]
     found = compare(with_defaults(runs, store))
     assert cells(found, "params.rows") == cells(found, "params.prepare.rows") == ["5", "7", "9"]
+    # Where steps disagree about a name that was given, each is told by its own.
+    runs = [whole(30, "5"), whole(40, "7", rows="7")]
+    lacking = replace(record(50, params={"rows": "2"}), id="f" * 32)
+    store.create(lacking).close()
+    facts = (*runs[0].steps, StepFacts(name="again", run=lacking.id, state="finished"))
+    found = compare(with_defaults([replace(runs[0], steps=facts), runs[1]], store))
+    assert cells(found, "params.prepare.rows") == ["5", "7"]
+    assert cells(found, "params.again.rows") == ["2", None]
 
 
 def test_a_thousand_runs_are_compared(home: Home) -> None:

@@ -21,8 +21,20 @@ if TYPE_CHECKING:
 _FLOWS_SHOWN = 20  # inputs or outputs of one run that are drawn; the rest is counted
 _MOST_OTHERS = 10_000
 _NAMED = re.compile(r"/inputs-v\d+/([0-9a-f]{8})[0-9a-f]{24}/[0-9a-f]{16}/(.+)")
-_PART = {"nested": "part of", "pipeline": "started by", "reproduces": "repeats"}
-_WHOLE = {"nested": "its part", "pipeline": "it started", "reproduces": "repeated by"}
+_PART = {
+    "nested": "part of",
+    "pipeline": "started by",
+    "reproduces": "repeats",
+    "cached_from": "spared by",
+    "resumes": "goes on with",
+}
+_WHOLE = {
+    "nested": "its part",
+    "pipeline": "it started",
+    "reproduces": "repeated by",
+    "cached_from": "it spared",
+    "resumes": "gone on with by",
+}
 
 
 # --- a tree -------------------------------------------------------------------------------------------
