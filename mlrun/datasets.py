@@ -168,7 +168,11 @@ class Desk:
             return Item(name=known.name, change=change, before=before, after=after)
         if ours.artifact.digest is None or theirs.artifact.digest is None:
             named = _is_name_only(ours.artifact) or _is_name_only(theirs.artifact)
-            note = "only its name is known" if named else "it could not be read when it was recorded"
+            note = (
+                "only its name is known"
+                if named
+                else "it has no digest: it changed during that run, or could not be read"
+            )
             return Item(name=known.name, change="unknown", before=before, after=after, note=note)
         if ours.artifact.digest == theirs.artifact.digest:
             return Item(name=known.name, change="same", before=before, after=after)
@@ -353,7 +357,7 @@ def _status(
     state: Literal["same", "changed", "missing", "unknown"]
     note = problem
     if item.digest is None:
-        state, note = "unknown", "it could not be read when it was recorded"
+        state, note = "unknown", "it has no digest: it changed during that run, or could not be read"
     elif problem is not None:
         state = "unknown"
     elif now is None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,24 @@ def test_a_run_that_changes_its_own_input_is_told_so(project: Project) -> None:
     assert [(each["path"], each["size"]) for each in record["inputs"]] == [("state.csv", 2)]
     assert [(each["path"], each["size"]) for each in record["outputs"]] == [("state.csv", 4)]
     assert "the run changed its own input `state.csv`" in record["warnings"][0]
+
+
+def test_that_somebody_else_changed_a_declared_input_is_said(project: Project, tmp_path: Path) -> None:
+    data = tmp_path / "data.csv"
+    data.write_text("old\n")
+    project.write(f"cat {data}; touch begun; while ! test -e end; do sleep 0.05; done", inputs=[str(data)])
+    child = project.start("run", ".", "--env-manager", "system", "--json")
+    deadline = time.monotonic() + 60
+    while not (project.folder / "begun").exists():
+        assert time.monotonic() < deadline, child.poll()
+        time.sleep(0.02)
+    data.write_text("new, by somebody else\n")
+    (project.folder / "end").touch()
+    record = json.loads(child.communicate(timeout=60)[0])
+    assert record["warnings"] == [
+        f"somebody else changed the input `{data}` during the run: what is recorded is as it was before"
+    ]
+    assert record["inputs"][0]["size"] == 4
 
 
 def test_ignored_data_is_pointed_out_and_tracked_data_is_not(project: Project) -> None:

@@ -18,7 +18,7 @@ from mlrun.observing.values import warning
 from mlrun.pattern import pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
     from mlrun.data.trees import Tree
     from mlrun.model import Caller, Finding, RunRecord
@@ -71,11 +71,10 @@ class Inputs:
             if crowd.names:
                 crowds.append(crowd)
         if self._declared or self._around.secrets:
-            reads = [
-                read
-                for read in reads
-                if not (self._is_declared(read.path) or self._around.is_secret(read.path))
-            ]
+            reads = [read for read in reads if not self._around.is_secret(read.path)]
+            declared = {read.path for read in reads if self._is_declared(read.path)}
+            self._tell_changed(read for read in reads if read.path in declared)
+            reads = [read for read in reads if read.path not in declared]
         pinned |= self._pinned(reads)
         states = {read.path: read for read in reads if read.path not in pinned or not _is_code(read.path)}
         files = by_folder(states)
@@ -227,6 +226,17 @@ class Inputs:
         more = f", and {count - 1} more beside it" if count > 1 else ""
         note = f"what was read of `{first}`{more} has no digest: {_UNLIKE[state]}"
         self.findings.append(warning(f"input-{state}", note))
+
+    def _tell_changed(self, declared: Iterable[Read]) -> None:
+        """Of declared ones, those that are no longer as they were when they were opened."""
+        others = [read.path for read in declared if read.state in ("changed", "gone")]
+        if others:
+            more = f", and {len(others) - 1} more" if len(others) > 1 else ""
+            note = (
+                f"somebody else changed the input `{self._around.shown(others[0])}`{more} during the run: "
+                "what is recorded is as it was before"
+            )
+            self.findings.append(warning("input-changed", note))
 
     def _tell_undeclared(self, paths: list[str]) -> None:
         if not paths:
