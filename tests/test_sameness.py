@@ -319,6 +319,9 @@ def test_ids_that_a_library_makes_up_are_numbered() -> None:
     assert same(page.format(one, 2).encode(), page.format(other, 2).encode()).grade == "equal"
     assert same(page.format(one, 2).encode(), page.format(other, 3).encode()).grade == "different"
     assert same(f"user,{one}".encode(), f"user,{other}".encode()).grade == "different"
+    cell = b'<div class="jp-Cell" id="cell-id=%s"><pre>%d</pre></div>'
+    assert same(cell % (b"8d2c18b5", 1), cell % (b"5b81cd2d", 1)).grade == "equal"
+    assert same(cell % (b"8d2c18b5", 1), cell % (b"5b81cd2d", 2)).grade == "different"
 
 
 def notebook(its_id: str, seconds: float, output: str) -> bytes:

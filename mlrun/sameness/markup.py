@@ -9,6 +9,7 @@ _ID = re.compile(
     rb"[a-z][0-9a-f]{10}"  # matplotlib's SVG
     rb"|T_[0-9a-f]{5}"  # pandas' styled tables; what follows names row and column
     rb"|[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}"  # plotly, bokeh, and others
+    rb"|cell-id=[0-9a-f]{8}"  # notebooks turned into pages
     rb""")(?:_[\w-]*)?["']"""
 )
 _MOMENTS_OF_RUN = ("start_time", "end_time", "duration")  # papermill's
