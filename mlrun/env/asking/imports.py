@@ -181,12 +181,12 @@ def _commands(directory: Path, memory: Memory | None) -> list[str]:
     from mlrun.errors import ProjectError
     from mlrun.yamlfile import MapNode, Scalar
 
-    path = next((path for path in sorted(directory.glob("*")) if _PROJECT_FILE.fullmatch(path.name)), None)
-    if path is None:
-        return []
     try:
-        root = yamlfile.read(path, file=path.name, memory=memory).root
-    except ProjectError:
+        name = min(filter(_PROJECT_FILE.fullmatch, os.listdir(directory)), default=None)
+        if name is None:
+            return []
+        root = yamlfile.read(directory / name, file=name, memory=memory).root
+    except (ProjectError, OSError):
         return []
     points = root.get("entry_points") if isinstance(root, MapNode) else None
     entries = points.entries if isinstance(points, MapNode) else ()
@@ -221,18 +221,19 @@ def _script(name: str, directory: Path) -> Path | None:
     if path.is_file():
         return path
     wanted = os.path.basename(name)
-    return next((path for path in _walk(directory) if path.name == wanted), None)
+    return next((path for path in _walk(directory, wanted) if path.name == wanted), None)
 
 
 def _all_sources(directory: Path) -> tuple[Path, ...]:
     """All Python below a folder but its tests; notebooks where there is no other."""
-    found = [path for path in _walk(directory) if not _TESTS & set(path.relative_to(directory).parts)]
+    sources = _walk(directory, ".py", ".ipynb")
+    found = [path for path in sources if not _TESTS & set(path.relative_to(directory).parts)]
     scripts = [path for path in found if path.suffix == ".py" and not _NO_PROGRAM_OF_ALL.fullmatch(path.name)]
     return tuple((scripts or [path for path in found if path.suffix == ".ipynb"])[:MOST_FILES])
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    """Files below a folder, without what others put there, those at the top first."""
+def _walk(folder: Path, *endings: str) -> Iterator[Path]:
+    """Files below a folder whose names end so, without what others put there, those at the top first."""
     entries = 0
     for current, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if name not in _SKIPPED and not name.startswith("."))
@@ -242,7 +243,7 @@ def _walk(folder: Path) -> Iterator[Path]:
         if "pyvenv.cfg" in names:
             folders.clear()
             continue
-        yield from (Path(current, name) for name in sorted(names))
+        yield from (Path(current, name) for name in sorted(names) if name.endswith(endings))
 
 
 # --- what they import ---------------------------------------------------------------------------------
@@ -329,11 +330,10 @@ class _Own:
         """Modules and packages by their names, and the folders that hold them."""
         if self._names is None:
             self._names = {}
-            for path in _walk(self._root):
-                if path.suffix == ".py":
-                    self._names.setdefault(path.stem, path.parent)
-                    if path.parent != self._root:
-                        self._names.setdefault(path.parent.name, path.parent.parent)
+            for path in _walk(self._root, ".py"):
+                self._names.setdefault(path.stem, path.parent)
+                if path.parent != self._root:
+                    self._names.setdefault(path.parent.name, path.parent.parent)
         return self._names
 
 

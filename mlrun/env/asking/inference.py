@@ -31,6 +31,7 @@ _CONDA = (
     "conda-env.yaml", "conda-env.yml", "env.yml", "env.yaml", "environments.yml", "environments.yaml",
 )  # fmt: skip
 _PIPENV = ("Pipfile.lock", "Pipfile")
+_ENDINGS = (".txt", ".in", ".pip", ".py", ".cfg", ".toml", ".lock", ".yml", ".yaml", "pipfile")
 _NOT_FOR_RUNNING = pattern(
     r"(?<![a-z])(dev|develop|development|test|tests|testing|lint|docs?|ci|mac|macos|osx|win|windows|build)(?![a-z])"
 )
@@ -91,7 +92,12 @@ def _all(directory: Path, root: Path, is_manifest: Callable[[Path], bool]) -> It
 
 
 def _in_folder(folder: Path, is_manifest: Callable[[Path], bool]) -> Iterator[Path]:
-    names = {name: real for name, real in _names(folder).items() if (folder / real).is_file()}
+    """There may be ten thousand images beside them: only names that could be meant are looked at."""
+    names = {
+        name: real
+        for name, real in _names(folder).items()
+        if name.endswith(_ENDINGS) and os.path.isfile(f"{folder}/{real}")
+    }
     found = [names[name] for name in _FIRST if name in names]
     if "requirements.txt" not in names and (
         name := _best_list(list(names), bare=folder.name.lower() == "requirements")
