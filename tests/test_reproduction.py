@@ -378,7 +378,7 @@ entry_points:
 def flowing(project: Path) -> Path:
     """A folder of which one file is made by a step, and a file that nobody declares between two others."""
     (project / "MLproject").write_text(FLOWING)
-    (project / ".gitignore").write_text("data/parts\n")
+    (project / ".gitignore").write_text("side.txt\n")  # the rest are untracked files of later steps' sources
     (project / "raw.csv").write_text("10\n20\n30\n40\n")
     (project / "data/kept").write_text("kept\n")
     git(project, "add", ".")
@@ -409,6 +409,7 @@ def test_what_is_given_flows_through_a_repeated_pipeline_as_through_a_new_one(
             sorted(it.name for it in (flowing / f"{which}.dat").iterdir()) for which in (new["id"], "other")
         ]
         assert names[0] == names[1]
+        assert list((flowing.parent / "cache/work-v1").iterdir()) == []
         shutil.rmtree(flowing / "other.dat")
         (flowing / "other.all").unlink()
 

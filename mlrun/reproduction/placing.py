@@ -289,6 +289,7 @@ class Placing:
     def _take_away(self, path: Path) -> None:
         if self._snapshot.root in path.parents and os.path.lexists(path) and not path.is_dir():
             path.unlink()
+            self.ready.placed.add(path.relative_to(self._snapshot.root).as_posix())
 
     def _bring(self, artifact: Artifact, target: Path) -> None:
         """Raises StoreError, OSError."""

@@ -253,8 +253,10 @@ class _Whole:
         bad = next((it for it in facts if it.state != "finished"), None)
         code, error = 0, None
         if bad is not None:
-            code = (bad.name in records and records[bad.name].exit_code) or parent.CANNOT
-            error = Failure(code="step-failed", message=f"step `{bad.name}` was {bad.state}")
+            own = records[bad.name].exit_code if bad.name in records else None
+            code = own or parent.CANNOT
+            how = f"ended with exit code {own}" if own else f"was {bad.state}"
+            error = Failure(code="step-failed", message=f"step `{bad.name}` {how}")
         return replace(
             self.record,
             status="killed" if self.interrupted_by else "failed" if bad else "finished",

@@ -118,7 +118,8 @@ class Part:
 class Ready:
     """What a repetition needs, as far as it could be had; `reasons` say what could not.
 
-    `paths` are the new places of path parameters, `placed` the files put into the checkout, relative to it.
+    `paths` are the new places of path parameters, `placed` the files put into the checkout, or
+    taken out of it, relative to it.
     """
 
     run_id: str
