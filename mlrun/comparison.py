@@ -184,9 +184,8 @@ def _values(record: RunRecord) -> Values:
         }
     if record.host is not None and record.host.cpu:
         found["fact", "cpu"] = record.host.cpu
-    found |= {
-        ("params", parameter.name): "***" if parameter.secret else parameter.value
-        for parameter in record.parameters
+    found |= {  # whether secret ones are the same, no record can tell
+        ("params", parameter.name): parameter.value for parameter in record.parameters if not parameter.secret
     }
     found |= {("data", item.name): _short(item.digest) for item in record.inputs if item.digest}
     return found

@@ -85,6 +85,13 @@ def test_only_what_varies_is_a_column() -> None:
     assert dict(found.shared)["code"] == "3" * 9
 
 
+def test_secrets_are_not_said_to_be_the_same() -> None:
+    key = BoundParameter(name="key", value="k", text="k", kind="string", origin="command line", secret=True)
+    found = compare([replace(it, parameters=(*it.parameters, key)) for it in RUNS])
+    assert ("params.same", "x") in found.shared
+    assert not any(name == "params.key" for name, _ in found.shared)
+
+
 def test_code_and_data_are_columns_where_they_vary() -> None:
     dirty = replace(
         RUNS[1],
