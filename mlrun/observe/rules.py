@@ -65,7 +65,7 @@ _CACHE = "/.cache/"
 """The same of caches, below whatever rule fits: some rules are of folders in the caches of a user."""
 BY_PRODUCTS_END = (
     *(".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp", "/.gitignore"),
-    *("/CACHEDIR.TAG", "/func_code.py", "/lock.mdb", "-shm"),
+    *("/CACHEDIR.TAG", "/pyvenv.cfg", "/func_code.py", "/lock.mdb", "-shm"),
 )
 _KEPT = re.compile(
     r"/joblib/(?:[^/]+/)+[0-9a-f]{32}/"  # what a `joblib.Memory` remembers of one call
