@@ -80,6 +80,7 @@ def places_of(record: RunRecord, checkouts: Path) -> Places:
     """What a program may write down of where it ran: its folder, its run's folder, its run's id."""
     facts, its_id = record.source, record.id
     places = [(str(checkouts / its_id), "SOURCE"), (f"{its_id[:2]}/{its_id}", "RUN"), (its_id, "RUN")]
+    places += [(str(checkouts / run), "SOURCE") for kind, run in record.parents if kind == "pipeline"]
     if facts is not None and len(facts.directory) > len("/a"):
         places.append((facts.directory, "SOURCE"))
     return tuple(places)

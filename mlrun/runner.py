@@ -253,7 +253,8 @@ def look(
     if ready is None:
         return caching.Miss(why=NOT_AT_HAND)
     record, environment = ready
-    inputs = (*record.inputs, *(each for found in returned.values() for each in found))
+    named = (caching.as_foreseen(it, before, site) for it in record.inputs)
+    inputs = (*named, *(each for found in returned.values() for each in found))
     case = _case(replace(record, inputs=inputs), environment, prepared)
     why_none = caching.why_none(case)
     if why_none is not None:

@@ -415,6 +415,35 @@ def test_what_is_given_flows_through_a_repeated_pipeline_as_through_a_new_one(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("how", ["isolated", "url"])
+def test_a_pipeline_that_ran_in_a_checkout_is_repeated_in_others(
+    shell: Shell, project: Path, how: str
+) -> None:
+    (project / "MLproject").write_text(
+        "name: away\nenvironment: {requirements: []}\nentry_points:\n"
+        "  prepare:\n    parameters: {raw: {type: path, default: raw.csv}}\n    outputs: [clean.csv]\n"
+        "    command: sort {raw} > clean.csv; pwd\n"
+        "  main:\n    parameters: {data: {type: path, default: clean.csv}}\n    outputs: [o.txt]\n"
+        "    command: cp {data} o.txt; echo $PWD >> o.txt\n"
+    )
+    (project / "raw.csv").write_text("2\n1\n")
+    git(project, "add", ".")
+    git(project, "commit", "--quiet", "--message", "away")
+    git(project, "clone", "--quiet", "--bare", ".", str(project.parent / "bare.git"))
+    where = (".", "--isolated") if how == "isolated" else (f"file://{project.parent}/bare.git",)
+    name = shell.record(*where, "--env-manager", "system", "--name", "both")["name"]
+    assert steps_of(reproduce(shell, name, code=0)) == {"prepare": "identical", "main": "equal"}
+    assert status_of(shell, where[0]) == (0 if how == "url" else 1)  # nothing was made here
+    (project / "raw.csv").write_text("9\n")
+    found = reproduce(shell, name, "-P", f"raw={project}/raw.csv", code=1)
+    assert steps_of(found) == {"prepare": "different", "main": "different"}
+
+
+def status_of(shell: Shell, target: str) -> int:
+    return shell.mlrun("status", target).returncode
+
+
+@pytest.mark.slow
 def test_of_a_repeated_pipeline_only_what_is_concerned_comes_out_anew(shell: Shell, flowing: Path) -> None:
     run(shell, "--name", "one")
     (flowing / "raw.csv").write_text("another\n")

@@ -20,6 +20,7 @@ from mlrun.model import Finding
 from mlrun.value import replace
 
 if TYPE_CHECKING:
+    from mlrun.caching.foresight import as_foreseen as as_foreseen
     from mlrun.caching.foresight import foreseen as foreseen
     from mlrun.caching.key import counting as counting
     from mlrun.caching.key import key_of as key_of
@@ -29,17 +30,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Case", "Hit", "Key", "Miss", "Site",
-    "cached", "counting", "foreseen", "keep", "key_of", "look", "not_kept", "put_back", "share_series",
-    "take_away", "why_none",
+    "as_foreseen", "cached", "counting", "foreseen", "keep", "key_of", "look", "not_kept", "put_back",
+    "share_series", "take_away", "why_none",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> object:
     """What makes keys is imported by those who want one: most runs are not cached."""
-    if name == "foreseen":
+    if name in ("as_foreseen", "foreseen"):
         from mlrun.caching import foresight
 
-        return foresight.foreseen
+        return getattr(foresight, name)
     if name in ("counting", "key_of", "why_none"):
         from mlrun.caching import key
 

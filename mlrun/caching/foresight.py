@@ -36,14 +36,31 @@ def foreseen(
     found: dict[DataSpec, tuple[Artifact, ...]] = {}
     for spec in prepared.spec.inputs:
         path = os.path.normpath(spec.path)
-        made = [it for it in before if os.path.normpath(it.path) == path]
-        if not made and is_pattern(path):
-            made = _matching(path, before, spec, site)
-        if not made and (parts := [it for it in before if os.path.normpath(it.path).startswith(f"{path}/")]):
-            made = [_folder(path, parts, spec, site)]
+        one = _at(path, spec.kind, before, site)
+        made = [one] if one else _matching(path, before, spec, site) if is_pattern(path) else []
         if made:
             found[spec] = tuple(replace(it, kind=spec.kind, declared=True, stored=False) for it in made)
     return found
+
+
+def as_foreseen(item: Artifact, before: Sequence[Artifact], site: Site) -> Artifact:
+    """The same for what a parameter names. Raises StoreError."""
+    path = os.path.normpath(item.path)
+    found = _at(path, item.kind, before, site) if item.parameter and before else None
+    if found is None:
+        return item
+    return replace(
+        item, digest=found.digest, size=found.size, files=found.files, tree=found.tree, stored=False
+    )
+
+
+def _at(path: str, kind: str, before: Sequence[Artifact], site: Site) -> Artifact | None:
+    """What would be at a path: the last that is made there, or a folder with what is made in it."""
+    made = [it for it in before if os.path.normpath(it.path) == path]
+    if made:
+        return made[-1]
+    parts = [it for it in before if os.path.normpath(it.path).startswith(f"{path}/")]
+    return _folder(path, parts, kind, site) if parts else None
 
 
 def _matching(path: str, before: Sequence[Artifact], spec: DataSpec, site: Site) -> list[Artifact]:
@@ -64,9 +81,9 @@ def _matching(path: str, before: Sequence[Artifact], spec: DataSpec, site: Site)
     return made
 
 
-def _folder(path: str, parts: list[Artifact], spec: DataSpec, site: Site) -> Artifact:
+def _folder(path: str, parts: list[Artifact], kind: str, site: Site) -> Artifact:
     """A folder with what would be put back into it."""
-    entries = _listed(path, spec, site)
+    entries = _listed(path, kind, site)
     for part in parts:
         name = os.path.normpath(part.path)[len(path) + 1 :]
         own = covering((name,))
@@ -86,12 +103,12 @@ def _folder(path: str, parts: list[Artifact], spec: DataSpec, site: Site) -> Art
     )
 
 
-def _listed(path: str, spec: DataSpec, site: Site) -> list[Entry]:
+def _listed(path: str, kind: str, site: Site) -> list[Entry]:
     """What lies there now."""
     place = site.project() / path
     if not place.is_dir():
         return []
-    found = data.describe(place, shown=path, kind=spec.kind, declared=True, reader=site.reader)
+    found = data.describe(place, shown=path, kind=kind, declared=True, reader=site.reader)
     return _parsed(found.manifest) if found.manifest is not None else []
 
 

@@ -111,7 +111,9 @@ def _causes(original: RunRecord, record: RunRecord, store: Store, stage: Stage) 
 def _without_place(record: RunRecord, stage: Stage) -> str:
     """The command without the folder that it ran in."""
     text = record.command.text if record.command else ""
-    text = text.replace(str(stage.cache.checkouts / record.id), ".")
+    ids = (record.id, *(run for kind, run in record.parents if kind == "pipeline"))
+    for each in ids:
+        text = text.replace(str(stage.cache.checkouts / each), ".")
     return text.replace(record.source.directory, ".") if record.source else text
 
 

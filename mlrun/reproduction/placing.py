@@ -74,8 +74,9 @@ class Placing:
         """The roots that the original's absolute paths may start with."""
         facts = self.original.source
         assert facts is not None
-        checkout = self._snapshot.root.parent / self.original.id
-        return (facts.directory, str(checkout))
+        # The steps of a pipeline have one checkout, that of the whole.
+        ids = (self.original.id, *(run for kind, run in self.original.parents if kind == "pipeline"))
+        return (facts.directory, *(str(self._snapshot.root.parent / each) for each in ids))
 
     def _relative(self, path: str) -> str:
         """To the source's root, where it lay in there; else as it is."""
