@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -165,6 +166,22 @@ def test_what_may_not_be_read_is_told(tmp_path: Path) -> None:
     assert [it.code for it in described(tmp_path).findings] == ["unreadable-file"]
 
 
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one() -> None:
+    above = Path(tempfile.mkdtemp(dir="/tmp"))
+    above.chmod(0o711)
+    (above / "locked").mkdir(mode=0o000)
+    us = os.geteuid()
+    try:
+        if us == 0:
+            os.seteuid(65534)
+        found = described(above / "locked")
+    finally:
+        os.seteuid(us)
+        shutil.rmtree(above)
+    assert found.artifact.digest is None
+    assert [it.message for it in found.findings] == ["`locked` has no digest: Permission denied"]
+
+
 def test_pipes_in_a_folder_are_told_once(tmp_path: Path) -> None:
     folder = tmp_path / "d"
     folder.mkdir()
@@ -172,6 +189,10 @@ def test_pipes_in_a_folder_are_told_once(tmp_path: Path) -> None:
     os.mkfifo(folder / "b")
     assert [it.message for it in described(folder).findings] == [
         "2 files in `d` are not recorded, such as `a`: it is neither a file nor a folder"
+    ]
+    (folder / "b").unlink()
+    assert [it.message for it in described(folder).findings] == [
+        "a file in `d` is not recorded: `a`: it is neither a file nor a folder"
     ]
 
 

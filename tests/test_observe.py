@@ -408,6 +408,11 @@ def test_a_name_is_told_from_the_folder_that_a_process_is_in(watched: Watched, p
         ("/data/module.pyc", False),
         ("/data/__pycache__/kernel.nbi", False),
         ("/data/.ipynb_checkpoints/study.ipynb", False),
+        ("/opt/pyenv/libexec/pyenv", False),
+        ("/opt/tools/bin/train", False),
+        ("/opt/tools/data.csv", True),
+        ("/home/ada/.cache/mlrun/work-v1/ab/bin/model.bin", True),
+        ("/r/b/dplyr/DESCRIPTION", False),
         ("/data/memory/joblib/train/fit/0123456789abcdef0123456789abcdef/output.pkl", False),
         ("/data/memory/joblib/train/fit/func_code.py", False),
         ("/data/joblib/model.joblib", True),
@@ -419,7 +424,8 @@ def test_a_name_is_told_from_the_folder_that_a_process_is_in(watched: Watched, p
     ],
 )
 def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
-    variables = {"HOME": "/home/ada", "HF_HOME": "/hf"}
+    path_of_programs = "/opt/pyenv/shims:/opt/tools/bin:/home/ada/.cache/mlrun/work-v1/ab/bin:/data"
+    variables = {"HOME": "/home/ada", "HF_HOME": "/hf", "PATH": path_of_programs, "R_LIBS": "/r/a:/r/b"}
     found = rules.on_host(
         variables, wanted=["/home/ada/.cache/mlrun/work-v1/ab"], unwanted=["/home/ada/.cache/mlrun"]
     )

@@ -82,8 +82,10 @@ def test_that_a_static_program_was_not_seen_into_is_said(project: Project, tmp_p
     source.write_text("int main(void) { return 0; }\n")
     program = tmp_path / "nothing"
     subprocess.run(["cc", "-static", "-o", program, source], check=True)
-    project.write(f"{program}; echo > out.txt")
+    (project.folder / "data.csv").write_text("1\n")
+    project.write(f"{program}; echo > out.txt; cat data.csv; chmod 600 data.csv; ln data.csv also.csv")
     record = project.record()
+    assert paths(record["outputs"]) == ["also.csv", "out.txt"]  # one more name, or another mode: not written
     assert record["warnings"] == [
         f"what `{program}` reads is not seen: linked statically, or run as another user"
     ]

@@ -80,6 +80,8 @@ def describe(
     )
     try:
         status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            os.scandir(path).close()  # a folder that may not be read is not an empty one
     except (OSError, ValueError) as error:
         problem = getattr(error, "strerror", None) or str(error)
         return Found(artifact=artifact, findings=(_unread(shown, problem),))
@@ -189,6 +191,8 @@ def _links_out(shown: str, root: Path, links: tuple[tuple[str, str], ...]) -> tu
     if not outside:
         return ()
     message = f"what {len(outside)} links in `{shown}` lead to is not recorded, such as `{outside[0]}`"
+    if len(outside) == 1:
+        message = f"what the link `{outside[0]}` in `{shown}` leads to is not recorded"
     return (Finding(level="warning", code="link-outside", message=message),)
 
 
@@ -196,6 +200,8 @@ def _unread_within(shown: str, troubles: tuple[str, ...]) -> tuple[Finding, ...]
     if not troubles:
         return ()
     message = f"{len(troubles)} files in `{shown}` are not recorded, such as {troubles[0]}"
+    if len(troubles) == 1:
+        message = f"a file in `{shown}` is not recorded: {troubles[0]}"
     return (Finding(level="warning", code="unreadable-file", message=message),)
 
 

@@ -132,7 +132,7 @@ def understood(events: Iterable[Event], *, rules: Rules, since: int, more_writes
     `more_writes` are files that are known to have been written, by whomever.
     """
     story = _told(events, rules)
-    writes = dict.fromkeys(more_writes)
+    writes = dict.fromkeys(path for path in more_writes if not _is_as_read(path, story.reads))
     candidates = {**story.updated, **story.written}
     writes |= dict.fromkeys(path for path, event in candidates.items() if _was_written(path, event, since))
     crowds = tuple(_crowds(story.reads, writes, since))
@@ -237,6 +237,19 @@ def _move(story: _Story, old: str, new: str, event: Event, *, wanted: bool) -> N
         moved = [new + path[len(old) :] for path in within]
         story.written.update(dict.fromkeys(moved, event))
         story.rewritten.update(moved)
+
+
+def _is_as_read(path: str, reads: dict[str, dict[str, Event]]) -> bool:
+    """Whether a file that was read has the time and size that it had then: it got another mode, or name."""
+    folder, _, name = path.rpartition("/")
+    event = reads.get(folder, {}).get(name)
+    if event is None or event.size < 0:
+        return False
+    try:
+        status = os.stat(path)
+    except OSError:
+        return False
+    return (status.st_size, status.st_mtime_ns) == (event.size, event.modified)
 
 
 def _was_written(path: str, event: Event, since: int) -> bool:

@@ -42,8 +42,22 @@ _CACHES = (
         "MPLCONFIGDIR",
     ),
     *("IPYTHONDIR", "PYTHONPYCACHEPREFIX", "HF_HOME", "TORCH_HOME", "VIRTUAL_ENV", "CONDA_PREFIX"),
+    *("PYENV_ROOT", "ASDF_DATA_DIR", "MAMBA_ROOT_PREFIX", "UV_PYTHON_INSTALL_DIR", "NVM_DIR", "CARGO_HOME"),
+    *(
+        "RUSTUP_HOME",
+        "JAVA_HOME",
+        "SPARK_HOME",
+        "HADOOP_HOME",
+        "CUDA_HOME",
+        "R_HOME",
+        "R_LIBS",
+        "R_LIBS_USER",
+    ),
+    *("R_LIBS_USER", "R_LIBS_SITE", "JULIA_DEPOT_PATH"),
 )
-"""Variables that name a folder of caches, settings, or packages."""
+"""Variables that name folders of caches, settings, packages, or programs."""
+_PROGRAMS = frozenset(("bin", "sbin", "libexec", "shims"))
+"""Folders of such names on the search path hold nothing but programs; beside shims lies what they lead to."""
 _DATA = {
     "HF_HOME": ("hub", "datasets"),
     "TORCH_HOME": ("hub/checkpoints", "checkpoints"),
@@ -116,6 +130,7 @@ class Rules:
 
 def on_host(variables: Mapping[str, str], *, wanted: Iterable[str], unwanted: Iterable[str]) -> Rules:
     """For a program with these variables; `wanted` and `unwanted` are folders that are known to be so."""
+    wanted = tuple(wanted)
     home = variables.get("HOME", "")
     hidden = [f"{home.rstrip('/')}/."] if os.path.isabs(home) else []
     data = [
@@ -124,12 +139,23 @@ def on_host(variables: Mapping[str, str], *, wanted: Iterable[str], unwanted: It
         if os.path.isabs(folder := variables.get(variable, ""))
         for part in parts
     ]
-    caches = [folder for name in _CACHES if os.path.isabs(folder := variables.get(name, ""))]
+    caches = [folder for name in _CACHES for folder in _listed(variables, name)]
+    programs = [
+        os.path.dirname(folder) if name == "shims" else folder
+        for folder in _listed(variables, "PATH")
+        if (name := os.path.basename(folder)) in _PROGRAMS and not any(map(f"{folder}/".startswith, wanted))
+    ]
     temporary = [*TEMPORARY, folder] if os.path.isabs(folder := variables.get("TMPDIR", "")) else TEMPORARY
     return replace(
-        _rules((*wanted, *data), (*unwanted, *caches), raw=(*_SYSTEM, *hidden)),
+        _rules((*wanted, *data), (*unwanted, *caches, *programs), raw=(*_SYSTEM, *hidden)),
         temporary=tuple(os.path.realpath(folder) for folder in temporary),
     )
+
+
+def _listed(variables: Mapping[str, str], name: str) -> list[str]:
+    """The absolute paths that a variable holds, one or several."""
+    folders = (folder.rstrip("/") for folder in variables.get(name, "").split(os.pathsep))
+    return [folder for folder in folders if os.path.isabs(folder)]
 
 
 def in_container(*, wanted: Iterable[str], unwanted: Iterable[str]) -> Rules:
