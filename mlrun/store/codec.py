@@ -64,21 +64,33 @@ T = TypeVar("T")
 
 def encode(record: RunRecord) -> bytes:
     """The bytes of `record.json`."""
+    lines, canonical = [], {}
+    for name, value in to_json(record).items():
+        if isinstance(value, _NESTS) and value:
+            text = _laid_out_once(value, "  ")
+            canonical[name] = _canonical(value)
+        else:
+            text = canonical[name] = _scalar(value)
+        lines.append(f'  "{name}": {text}')
+    lines.append(f'  "digest": "{_digest_of(canonical)}"')
     # `backslashreplace` writes a lone surrogate as `\udc80`, which is just how JSON escapes it.
-    return (_laid_out(sealed(to_json(record))) + "\n").encode("utf-8", "backslashreplace")
+    return ("{\n" + ",\n".join(lines) + "\n}\n").encode("utf-8", "backslashreplace")
 
 
 def sealed(content: Json) -> Json:
     """A record's JSON with the digest of all the rest at its end, by which a later change is noticed."""
     rest = {name: value for name, value in content.items() if name != "digest"}
-    texts = ",".join([f"{_quoted(name)}:{_canonical(rest[name])}" for name in sorted(rest)])
-    return rest | {"digest": digest.of_bytes(f"{{{texts}}}".encode("utf-8", "surrogatepass"))}
+    return rest | {"digest": digest.of_value(rest)}
+
+
+def _digest_of(canonical: dict[str, str]) -> Digest:
+    """The same digest, from the canonical text of each field."""
+    text = ",".join([f"{_quoted(name)}:{canonical[name]}" for name in sorted(canonical)])
+    return digest.of_bytes(f"{{{text}}}".encode("utf-8", "surrogatepass"))
 
 
 def _canonical(value: object) -> str:
-    """`digest.canonical_json` of a part, of what records have in common once."""
-    if not isinstance(value, _NESTS) or not value:
-        return _scalar(value)
+    """`digest.canonical_text` of a part, of what records have in common once."""
     part = _texts.get(id(value))
     if part is None or part.json is not value:
         return digest.canonical_text(value)
@@ -504,11 +516,11 @@ class _Fields:
 
     def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
         fields = self.part(name)
-        return () if fields is None else tuple((key, fields.text(key)) for key in fields.names())
+        return tuple([(key, fields.text(key)) for key in fields.names()]) if fields else ()
 
     def maybe_pairs(self, name: str) -> tuple[tuple[str, str | None], ...]:
         fields = self.part(name)
-        return () if fields is None else tuple((key, fields.maybe_text(key)) for key in fields.names())
+        return tuple([(key, fields.maybe_text(key)) for key in fields.names()]) if fields else ()
 
     def alike(self, name: str, read: Callable[[_Fields, str], T]) -> T:
         """A part that many records have in common: what is as it was in the one before is read once."""
