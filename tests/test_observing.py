@@ -83,7 +83,7 @@ def test_that_a_static_program_was_not_seen_into_is_said(project: Project, tmp_p
     program = tmp_path / "nothing"
     subprocess.run(["cc", "-static", "-o", program, source], check=True)
     (project.folder / "data.csv").write_text("1\n")
-    project.write(f"{program}; echo > out.txt; cat data.csv; chmod 600 data.csv; ln data.csv also.csv")
+    project.write(f"{program}; echo > out.txt; cat data.csv; chmod 600 data.csv; ln -f data.csv also.csv")
     record = project.record()
     assert paths(record["outputs"]) == ["also.csv", "out.txt"]  # one more name, or another mode: not written
     assert record["warnings"] == [
