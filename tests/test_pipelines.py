@@ -456,6 +456,11 @@ def test_a_folder_into_which_something_would_be_put_back_is_foreseen(shell: Shel
         return [step["state"] for step in json.loads(shell.mlrun("dag", *words).stdout)]
 
     assert drawn() == ["cached"] * 3
+    shell.mlrun("reproduce", "-q", "-P", "n=x y")  # what came of it there says nothing of here
+    (project / "models/zero.txt").write_text("1")
+    step = json.loads(shell.mlrun("dag", "-e", "main", "--env-manager", "system", "--json").stdout)[-1]
+    assert step["last"]["name"] == f"{shell.show('latest~1')['name']}/main"
+    (project / "models/zero.txt").write_text("0")
     shell.run("-P", "n=5")
     assert drawn() == ["cached"] * 3
     shutil.rmtree(project / "models/one")

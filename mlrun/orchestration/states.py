@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from mlrun import caching, runner
-from mlrun.errors import MlrunError
+from mlrun.errors import MlrunError, StoreError
 from mlrun.orchestration.planning import everything, planned
 from mlrun.orchestration.telling import Noted
 from mlrun.recording import Prepared
@@ -127,7 +127,7 @@ class _Looking:
 
     @cached_property
     def _past(self) -> dict[str, Last]:
-        """The newest run of each entry point that was really made.
+        """The newest run of each entry point that was really made, and repeats none.
 
         One that needs others is run as a step; what bears its bare name is the record of a whole.
         """
@@ -135,9 +135,17 @@ class _Looking:
         for row in self._store.query(Query(project=self._name, limit=_LOOKED_AT)):
             name = row.entry_point
             is_step = row.name.endswith(f"/{name}")
-            if row.status != "cached" and name not in found and (is_step or name not in self._linked):
+            of_its_own = is_step or name not in self._linked
+            if row.status != "cached" and name not in found and of_its_own and not self._repeats(row.id):
                 found[name] = Last(run=row.id, name=row.name, status=row.status, started_at=row.started_at)
         return found
+
+    def _repeats(self, run_id: str) -> bool:
+        """Whether it was made to be compared with another, and says nothing of how things stand."""
+        try:
+            return "reproduces" in dict(self._store.load(run_id).parents)
+        except StoreError:
+            return True
 
 
 _LOOKED_AT = 1000  # of the newest runs of a project
