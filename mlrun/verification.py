@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mlrun import digest
 from mlrun.errors import MlrunError, StoreError
-from mlrun.store import codec
-from mlrun.value import value
+from mlrun.store import Query, codec
+from mlrun.value import replace, value
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,6 +28,7 @@ _OUTPUT = "this output cannot be had from the store any more"
 _LOG = "what the program printed is not known any more as it was"
 _SERIES = "the steps of its metrics are not known any more as they were; their last values are in the record"
 _LIST = "which of its files changed since cannot be told"
+_INDEX = "lists and searches were wrong; it has been made anew from the records"
 _INPUT = "this input can only be had from where it was, if it is still there"
 
 
@@ -75,6 +76,26 @@ def verify(run_ids: Iterable[str], store: Store, *, narrator: Narrator) -> tuple
         narrator.progress(f"verifying run {number + 1} of {len(ids)}", number / len(ids))
         found.append(_verified(run_id, store, objects))
     return tuple(found)
+
+
+def verify_index(found: tuple[Verification, ...], store: Store) -> tuple[Verification, ...]:
+    """What was found of all runs, with what the index said wrongly of them: it is made anew, and compared."""
+    before = _rows(store)
+    try:
+        store.rebuild()
+    except StoreError:
+        return found
+    after = _rows(store)
+    wrong = {run_id for run_id, text in after.items() if before.get(run_id, text) != text}
+    trouble = Trouble(what="what the index says of it", state="damaged", lost=_INDEX)
+    return tuple(
+        replace(each, troubles=(*each.troubles, trouble)) if each.run_id in wrong else each for each in found
+    )
+
+
+def _rows(store: Store) -> dict[str, str]:
+    """What lists show of each run; one that goes on may change meanwhile."""
+    return {row.id: repr(row) for row in store.query(Query()) if row.status != "running"}
 
 
 def _steps(run_id: str, store: Store) -> tuple[str, ...]:

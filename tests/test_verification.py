@@ -165,3 +165,16 @@ def test_the_steps_of_metrics_and_the_list_of_a_folders_files_count_too(shell: S
     ]
     steps.unlink()
     assert ("the steps of its metrics", "missing") in troubles(verify(shell, code=1))
+
+
+def test_an_index_that_says_otherwise_is_told_and_made_anew(shell: Shell) -> None:
+    record = shell.record(".", "--env-manager", "system", "--name", "plain-name")
+    assert "plain-name" in shell.mlrun("runs").stdout
+    path = shell.home.index
+    path.write_bytes(path.read_bytes().replace(b"plain-name", b"plaim-name"))
+    assert "plaim-name" in shell.mlrun("runs").stdout
+    found = verify(shell, "--all", code=1)
+    assert troubles(found) == [("what the index says of it", "damaged")]
+    assert found["runs"][0]["id"] == record["id"]
+    assert verify(shell, "--all", code=0)["state"] == "intact"
+    assert "plain-name" in shell.mlrun("runs").stdout

@@ -26,7 +26,8 @@ def verify_command(
     """Are records, and what they name in the store, still what was recorded?
 
     All of it is read and hashed again. A record bears a digest of itself, by which an edit is noticed.
-    Without a run, the latest is looked after; of a pipeline, its steps too.
+    Without a run, the latest is looked after; of a pipeline, its steps too. With `--all` the index is
+    made anew as well, and it is said where it was wrong.
 
     Exit code: 0 intact, 1 damaged (then it is said what is lost), 2 cannot tell in full (a record of before
     there were digests, an output that was never kept).
@@ -37,7 +38,7 @@ def verify_command(
       mlrun verify brave-otter
       mlrun verify --all --json
     """
-    from mlrun.verification import verify
+    from mlrun.verification import verify, verify_index
     from mlrun.views import verification as view
 
     if every and run:
@@ -48,6 +49,7 @@ def verify_command(
     try:
         ids = store.ids() if every else tuple(store.find(name) for name in run or ["latest"])
         found = verify(ids, store, narrator=console)
+        found = verify_index(found, store) if every else found
     finally:
         console.close()
     state = view.state_of(found)
