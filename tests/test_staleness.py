@@ -254,6 +254,9 @@ def test_a_pipeline_is_supposed_to_be_asked_for_as_it_was(shell: Shell, project:
     assert causes(status(shell, "-P", "rows=1", code=1)) == [("parameters", "rows"), ("needs", "prepare")]
     shell.mlrun("reproduce", "-q", "-P", "alpha=4")
     assert status(shell, code=0)["state"] == "current"
+    for words in (("status",), ("dag",)):
+        done = shell.mlrun(*words, "-P", "nostep.alpha=3")
+        assert "`nostep.alpha` is for no step of `main`" in done.stderr, done
     text = (project / "MLproject").read_text()
     (project / "MLproject").write_text(text.replace("    code: [side.sh]", "    cache: false").replace(
         "code: [side.sh], ", "cache: false, "

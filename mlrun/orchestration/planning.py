@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlrun import runner
-from mlrun.pipelines import graph
+from mlrun.pipelines import given, graph
 from mlrun.pipelines.paths import looking_in
 from mlrun.value import replace
 
@@ -27,6 +27,10 @@ def planned(taken: Taken, stage: Stage) -> Plan:
 
 
 def everything(taken: Taken, stage: Stage) -> tuple[tuple[str, tuple[Link, ...], Step | MlrunError], ...]:
-    """All entry points in order, with their links, ready or with what keeps them from that."""
+    """All entry points in order, with their links, ready or with what keeps them from that.
+
+    Raises ParameterError for a parameter that none of them could be meant to have.
+    """
+    given.check(taken.request, taken.project.entry_points, taken.project)
     files = runner.Files(taken.snapshot.directory, stage, taken.run_id)
     return graph.everything(taken.project, taken.request, files=files)

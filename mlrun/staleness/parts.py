@@ -9,6 +9,7 @@ from mlrun import pipelines, references, resolve, source
 from mlrun.errors import MlrunError, StoreError
 from mlrun.model import RunRequest
 from mlrun.orchestration.resuming import asked_again
+from mlrun.pipelines import given as checks
 from mlrun.pipelines import graph
 from mlrun.pipelines.schedule import GOOD
 from mlrun.store import Query
@@ -69,6 +70,9 @@ def parts(
     if whole is not None:
         request = _asked_again(whole, given)
     every = graph.everything(project, request, files=Here(found.snapshot, desk), target=target)
+    names = {name for name, _, _ in every}
+    steps = tuple(it for it in project.entry_points if it.name in names)
+    checks.check(replace(request, parameters=given, file_parameters=()), steps, project)
     return tuple(_parts(every, whole, project, desk, given))
 
 
