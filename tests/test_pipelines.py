@@ -128,6 +128,13 @@ def test_a_parameter_of_no_step_is_an_error(
     assert (caught.value.message, caught.value.hint) == (message, hint)
 
 
+def test_names_of_steps_may_have_dots(tmp_path: Path) -> None:
+    text = CHAIN.replace("  train:", "  train.big:").replace("  prepare:", "  train:")
+    plan = planned(tmp_path, text, train__big__alpha="8", train__rows="1")
+    assert plan.step("train.big").spec.command.endswith(" 8")
+    assert plan.step("train").spec.command == "prepare 1 2"
+
+
 def test_a_parameter_for_a_step_that_does_not_run_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "other.csv").touch()
     with pytest.raises(MlrunError, match=r"`prepare.rows` is for `prepare`, which `main` does not need"):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mlrun import recording, source
 from mlrun.model import BoundParameter, Failure, StepFacts
+from mlrun.pipelines.given import addressed
 from mlrun.pipelines.paths import overlap
 from mlrun.pipelines.schedule import GOOD
 from mlrun.recording import Prepared
@@ -84,7 +85,7 @@ def _parameters(whole: Prepared, plan: Plan) -> Iterator[BoundParameter]:
 
 def _declared(name: str, plan: Plan) -> Parameter | None:
     """What is meant by `alpha`, or by `train.alpha`; secret, if it is so anywhere."""
-    step, _, own = name.partition(".")
+    step, own = addressed(name, [each.name for each in plan.steps])
     found = [
         it
         for each in plan.steps

@@ -35,15 +35,21 @@ def _its_own(entry_point: EntryPoint, pairs: Pairs, request: RunRequest, project
     names = {it.name for it in project.entry_points}
     shared, special = [], []
     for name, text in pairs:
-        step, dot, own = name.partition(".")
+        step, own = addressed(name, names)
         if name in declared:
             shared.append((name, text))
-        elif dot and step in names:
+        elif step is not None:
             special += [(own, text)] if step == entry_point.name else []
         elif name not in everyones and entry_point.name == request.entry_point:
             shared.append((name, text))
     said = {name for name, _ in special}
     return (*((name, text) for name, text in shared if name not in said), *special)
+
+
+def addressed(name: str, steps: Collection[str]) -> tuple[str | None, str]:
+    """The step that a name begins with, if any, and what it means there; names of steps may have dots."""
+    found = max((step for step in steps if name.startswith(f"{step}.")), key=len, default=None)
+    return found, name if found is None else name[len(found) + 1 :]
 
 
 def check(request: RunRequest, steps: Collection[EntryPoint], project: Project) -> None:
@@ -55,10 +61,10 @@ def check(request: RunRequest, steps: Collection[EntryPoint], project: Project) 
     declared = {it.name for step in steps for it in step.parameters}
     elsewhere = {it.name for it in project.entry_points} - running
     for name, _ in (*request.parameters, *request.file_parameters):
-        step, dot, own = name.partition(".")
-        if name in declared or (dot and step in running):
+        step = addressed(name, {*running, *elsewhere})[0]
+        if name in declared or step in running:
             continue
-        if dot and step in elsewhere:
+        if step in elsewhere:
             raise _unknown(
                 f"`{printable(name)}` is for `{step}`, which `{request.entry_point}` does not need",
                 hint=f"the steps are {_listed(it.name for it in steps)}",
@@ -71,7 +77,8 @@ def check(request: RunRequest, steps: Collection[EntryPoint], project: Project) 
                 hint=f"the steps are {_listed(it.name for it in steps)}",
             )
         near = near_miss(name, sorted(declared))
-        near_step = near_miss(step, sorted(running)) if dot else None
+        other, dot, own = name.partition(".")
+        near_step = near_miss(other, sorted(running)) if dot else None
         if near or near_step:
             raise _unknown(
                 f"no step of `{request.entry_point}` has a parameter `{printable(name)}`",

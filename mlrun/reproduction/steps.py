@@ -97,7 +97,7 @@ def _given(original: RunRecord, wanted: Wanted, named: list[tuple[StepFacts, Run
 def _refuse_unknown(original: RunRecord, request: RunRequest, entry_points: list[EntryPoint]) -> None:
     """A repetition is given nothing that the run did not have. Raises ParameterError."""
     whole = [f"{it.name}.{one.name}" for it in entry_points for one in it.parameters]
-    known = {*whole, *(name.partition(".")[2] for name in whole)}
+    known = {*whole, *(one.name for it in entry_points for one in it.parameters)}
     for name, _ in request.parameters:
         if name not in known:
             raise ParameterError(
@@ -286,7 +286,7 @@ def _parameters(original: RunRecord, wanted: Wanted, steps: dict[str, _Step]) ->
     """Those of the original with what is given now, called as it is given."""
     found = {it.name: it for it in original.parameters}
     for name, text in wanted.parameters:
-        step, _, own = name.partition(".")
+        step, own = given.addressed(name, steps)
         meant = [
             it
             for each in steps.values()

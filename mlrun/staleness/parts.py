@@ -110,10 +110,17 @@ def _good(run_id: str, desk: Desk) -> RunRecord | None:
 def _asked_again(whole: RunRecord, given: tuple[tuple[str, str], ...]) -> RunRequest:
     """As the pipeline was asked for last, with what is to be otherwise now."""
     named = {name for name, _ in given}
-    then = tuple(it for it in whole.parameters if it.name.partition(".")[2] not in named)
+    steps = [step.name for step in whole.steps]
+    then = tuple(it for it in whole.parameters if not _is_renewed(it.name, named, steps))
     masked = ((it.name, MASK) for it in then if it.secret and it.origin != "default")
     again = tuple({**dict(masked), **dict(given)}.items())
     return asked_again(replace(whole, parameters=then), again)
+
+
+def _is_renewed(name: str, given: set[str], steps: list[str]) -> bool:
+    """What was given for one step, and is now for all."""
+    step, own = checks.addressed(name, steps)
+    return step is not None and own in given
 
 
 # --- past runs ----------------------------------------------------------------------------------------
