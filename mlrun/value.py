@@ -70,19 +70,22 @@ def _dressed(cls: type[T], *, positions: tuple[str, ...], frozen: bool = True) -
     names = fields(cls)
     wanted = frozenset(names)
     defaults = {name: vars(cls)[name] for name in names if name in vars(cls)}
-    fresh = [(name, default.make) for name, default in defaults.items() if isinstance(default, _Fresh)]
+    fresh = [(name, default) for name, default in defaults.items() if isinstance(default, _Fresh)]
 
     def initialise(self: T, *arguments: Any, **given: Any) -> None:
-        if arguments:
-            given = {**_by_position(cls, positions, arguments, given), **given}
         content = vars(self)  # thousands of values are made in a run: two updates and a comparison
         content.update(defaults)
+        if arguments:
+            taken = positions[: len(arguments)]
+            if len(taken) < len(arguments) or not given.keys().isdisjoint(taken):
+                raise TypeError(f"{cls.__name__} takes {positions or 'no'} positions, got {len(arguments)}")
+            content.update(zip(taken, arguments, strict=True))
         content.update(given)
         if content.keys() != wanted:
             raise TypeError(_misfit(cls, wanted, content.keys()))
-        for name, make in fresh:
-            if name not in given:
-                content[name] = make()
+        for name, default in fresh:
+            if content[name] is default:
+                content[name] = default.make()
 
     def its_hash(self: T) -> int:
         return hash((cls, *map(vars(self).__getitem__, names)))
@@ -103,14 +106,6 @@ def _misfit(cls: type[Any], wanted: Collection[str], given: Collection[str]) -> 
     if unknown := sorted(set(given) - set(wanted)):
         return f"{cls.__name__} has no {', '.join(map(repr, unknown))}"
     return f"{cls.__name__} needs {', '.join(map(repr, sorted(set(wanted) - set(given))))}"
-
-
-def _by_position(
-    cls: type[Any], positions: tuple[str, ...], arguments: tuple[Any, ...], given: dict[str, Any]
-) -> dict[str, Any]:
-    if len(arguments) > len(positions) or not set(positions[: len(arguments)]).isdisjoint(given):
-        raise TypeError(f"{cls.__name__} takes {positions or 'no'} positions, got {len(arguments)}")
-    return dict(zip(positions, arguments, strict=False))
 
 
 def _equal(self: object, other: object) -> bool:

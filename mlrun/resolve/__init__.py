@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, TypeVar
 from mlrun.errors import ParameterError, ProjectError
 from mlrun.model import EntryPoint, Finding, RunSpec, Tolerance
 from mlrun.pattern import pattern
-from mlrun.resolve.bash import read
 from mlrun.resolve.parameters import Locator as Locator
 from mlrun.resolve.parameters import bind, fetched, near_miss, printable
 from mlrun.resolve.spots import HOLE, Spot, bare
@@ -265,7 +264,7 @@ def _command(
     values = {it.name: it.text for it in known}
     if extras:
         text, fields, values = _appended(entry_point, text, fields, values, extras)
-    spots = read(text).spots
+    spots = _spots(text) if fields else ()
     secrets = {it.name for it in known if it.secret}
     parts = text.split(HOLE)
     plain, shown = [parts[0]], [parts[0]]
@@ -274,6 +273,12 @@ def _command(
         plain += [written, part]
         shown += ["***" if field.name in secrets else written, part]
     return _passable("".join(plain)), "".join(shown)
+
+
+def _spots(text: str) -> tuple[Spot, ...]:
+    from mlrun.resolve.bash import read  # most commands of a pipeline have no placeholders
+
+    return read(text).spots
 
 
 def _appended(
@@ -287,6 +292,8 @@ def _appended(
 
     Line ends after it are dropped: MLflow appends behind them, where a new command begins.
     """
+    from mlrun.resolve.bash import read
+
     text, first = re.sub(_TRAILING, "", text), extras[0].name
     if not read(text).appendable:
         raise ParameterError(
