@@ -148,7 +148,8 @@ def inputs_of(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Art
     ran = [steps[step.name] for step in record.steps if step.name in steps]
     made = {it.path for each in ran for it in each.outputs}
     found = {it.path: it for each in ran for it in each.inputs if it.declared}
-    yield from (it for path, it in found.items() if not any(overlap(path, other) for other in made))
+    rest = {path: it for path, it in found.items() if path not in made}
+    yield from (it for path, it in rest.items() if not any(overlap(path, other) for other in made))
 
 
 def metrics_of(record: RunRecord, steps: Mapping[str, RunRecord]) -> Iterator[Metric]:
