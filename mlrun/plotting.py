@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from operator import itemgetter
 from typing import TYPE_CHECKING, Literal
 
 from mlrun.errors import UsageError
@@ -103,7 +104,7 @@ def _series(
 ) -> Series:
     lowest = 0.0 if log else -math.inf
     pairs = [(x, y) for x, y in zip(xs, ys, strict=True) if lowest < y < math.inf]
-    pairs.sort(key=lambda pair: pair[0])
+    pairs.sort(key=itemgetter(0))
     if relative and pairs:
         pairs = [(x - pairs[0][0], y) for x, y in pairs]
     kept = thinned(_smoothed(pairs, smooth), columns)
@@ -120,16 +121,20 @@ def _series(
 
 
 def _smoothed(pairs: list[tuple[float, float]], over: int) -> list[tuple[float, float]]:
-    """The mean of each point and those before it."""
+    """The mean of each point and those before it.
+
+    What a sum loses beside a huge number is kept apart: else nothing would be left of it once that has gone.
+    """
     if over <= 1:
         return pairs
     smooth: list[tuple[float, float]] = []
-    total = 0.0
+    total = lost = 0.0
     for at, (x, y) in enumerate(pairs):
-        total += y
-        if at >= over:
-            total -= pairs[at - over][1]
-        smooth.append((x, total / min(over, at + 1)))
+        for part in (y / over, -pairs[at - over][1] / over) if at >= over else (y / over,):
+            larger = total + part
+            lost += (total - larger) + part if abs(total) >= abs(part) else (part - larger) + total
+            total = larger
+        smooth.append((x, (total + lost) * (over / min(over, at + 1))))
     return smooth
 
 

@@ -129,6 +129,23 @@ def test_that_nothing_can_be_drawn_is_said(tmp_path: Path, warm_cache: Path) -> 
     assert "nothing to draw: every point is not finite" in done.stderr
 
 
+def test_after_a_huge_number_means_are_means_again(home: Home, run: RunRecord) -> None:
+    write(home, run, [1.0, 2.0, 1e30, 0.25, 0.25, 0.75, 1.25, 1.7e308, 1.7e308, 1.0])
+    (series,) = plotting.load(home, run, names=["loss"], smooth=2)
+    assert series.ys[:2] == (1.0, 1.5)
+    assert series.ys[4:7] == (0.25, 0.5, 1.0)
+    assert all(map(math.isfinite, series.ys))
+
+
+def test_a_run_without_the_metric_is_named(tmp_path: Path, warm_cache: Path) -> None:
+    shell = Shell(tmp_path, tmp_path, warm_cache)
+    for name in ("loss", "other"):
+        command = f"""echo '{{{{"name": "{name}", "value": 1}}}}' >> $MLRUN_METRICS"""
+        (tmp_path / "MLproject").write_text(json.dumps({"entry_points": {"main": {"command": command}}}))
+        assert shell.mlrun("run", ".", "--env-manager", "system", "--name", f"{name}-run").returncode == 0
+    assert shell.ask("plot", "loss-run", "other-run", "-m", "loss").stderr == "other-run has no loss\n"
+
+
 def test_thinning_keeps_what_is_seen() -> None:
     pairs = [(float(at), math.sin(at / 1000)) for at in range(100_000)]
     pairs[54_321] = (54_321.0, 9.0)

@@ -69,6 +69,10 @@ def plot_command(
             raise UsageError(f"there is nothing to draw: every point is {what}")
         sys.stderr.write(f"{odd:,} points are {what}, and left out\n")
     frame = view.framed(found, axis=x, log=log)
+    drawn = {series.run for series in found}
+    for record in records:
+        if record.id not in drawn:
+            sys.stderr.write(f"{printable(record.name)} has no {printable(' or '.join(wanted))}\n")
     if output is None:
         size = shutil.get_terminal_size((80, 24))
         lines = view.terminal(found, frame, width=size.columns, height=max(6, min(16, size.lines - 6)))
