@@ -563,6 +563,38 @@ def test_a_step_that_runs_late_is_recorded_with_the_source_as_it_then_is(shell: 
     assert trees[0] == record["source"]["tree"] != trees[1]
 
 
+TALKING = """\
+  one: {outputs: [1.out], command: "echo one; echo > 1.out"}
+  two:
+    needs: [one]
+    outputs: [{path: 2.json, kind: metrics}]
+    command: |
+      while [ ! -e go.pid ]; do echo waits; sleep 0.05; done
+      echo '{{"score": 2}}' > 2.json; echo two
+  main: {needs: [two], command: echo main}
+"""
+
+
+@pytest.mark.slow
+def test_logs_curves_and_removal_of_a_pipeline_are_those_of_its_steps(shell: Shell, project: Path) -> None:
+    write(project, TALKING)
+    running = shell.start("-q", "--name", "whole")
+    while shell.mlrun("show", "whole/two").returncode != 0:
+        assert running.poll() is None
+    following = super(Shell, shell).start("logs", "-f", "whole")
+    assert following.stdout is not None
+    lines = [following.stdout.readline(), following.stdout.readline()]
+    (project / "go.pid").touch()
+    running.communicate(timeout=60)
+    rest, told = following.communicate(timeout=60)
+    assert (lines, rest.splitlines()[-2:]) == (["one\n", "waits\n"], ["two", "main"])
+    assert [line.split()[1] for line in told.splitlines()] == ["whole/one", "whole/two", "whole/main"]
+    assert shell.mlrun("logs", "whole").stdout.endswith("two\nmain\n")
+    assert "score" in shell.mlrun("plot", "whole").stdout
+    assert shell.mlrun("rm", "-y", "whole").returncode == 0
+    assert json.loads(shell.mlrun("runs", "--steps", "--json").stdout) == []
+
+
 PARTS = """\
   prepare:
     parameters: {rows: {type: int, default: 3}}

@@ -6,13 +6,17 @@ import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from mlrun.cli import context
 from mlrun.cli.console import printable
 from mlrun.errors import UsageError
+
+if TYPE_CHECKING:
+    from mlrun.model import RunRecord
+    from mlrun.store import Store
 
 _KINDS = (".svg", ".html", ".png")
 _AXES = ("step", "time", "relative")
@@ -51,9 +55,8 @@ def plot_command(
     from mlrun.views import plot as view
 
     store = context.store()
-    records = [
-        store.load(run_id) for run_id in dict.fromkeys(store.find(name) for name in runs or ["latest"])
-    ]
+    named = dict.fromkeys(store.find(name) for name in runs or ["latest"])
+    records = [it for run_id in named for it in _with_steps(store.load(run_id), store)]
     axis = cast("plotting.Axis", x)
     everything = [
         series
@@ -87,6 +90,15 @@ def plot_command(
     _write(path, data)
     sys.stdout.write(f"{printable(os.fspath(output))}\n")
     return 0
+
+
+def _with_steps(record: RunRecord, store: Store) -> list[RunRecord]:
+    """A pipeline has its series in its steps: those of them that have any."""
+    if not record.steps:
+        return [record]
+    from mlrun.references import with_steps
+
+    return [it for it in reversed(with_steps(record, store)[1:]) if it.metrics] or [record]
 
 
 def _write(path: Path, data: bytes) -> None:
