@@ -453,6 +453,18 @@ def test_a_link_to_what_a_run_did_not_write_is_no_output_to_keep(reading: Projec
     assert any("hard link" in text for text in reading.told.warnings)
 
 
+def test_a_link_out_of_an_input_keeps_an_unobserved_run_out_of_the_cache(
+    reading: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "elsewhere.txt").write_text("1")
+    (reading.folder / "ignored").mkdir()
+    (reading.folder / "ignored/link").symlink_to(tmp_path / "elsewhere.txt")
+    reading.write("main.sh", "cat ignored/link > out.txt")
+    reading.declare("bash main.sh", inputs=["ignored"], outputs=["out.txt"], observe=False)
+    assert [reading.status() for _ in range(2)] == ["finished", "finished"]
+    assert any("lead out of it" in text for text in reading.told.warnings)
+
+
 def test_what_git_keeps_otherwise_than_it_lies_there_counts_unobserved(reading: Project) -> None:
     reading.write(".gitattributes", "*.csv text\n")
     reading.write("a.csv", "1\n2\n")

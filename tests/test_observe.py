@@ -388,6 +388,8 @@ def test_a_name_is_told_from_the_folder_that_a_process_is_in(watched: Watched, p
         ("/home/ada/.cache/huggingface/hub/models--bert/blobs/ab", True),
         ("/home/ada/.cache/huggingface/token", False),
         ("/home/ada/.keras/datasets/mnist.npz", True),
+        ("/home/ada/.cache/kagglehub/datasets/a/b/1/train.csv", True),
+        ("/home/ada/.cache/openml/org/openml/www/datasets/61/dataset.arff", True),
         ("/home/ada/study/.cache/joblib/f/ab/output.pkl", False),
         ("/data/.cache/x", False),
         ("/home/ada/.config/matplotlib/matplotlibrc", False),

@@ -50,6 +50,7 @@ def noted(case: Case, site: Site, record: RunRecord, seen: Seen | None, *, since
     """
     executable = tuple(_executables(site, record, since))
     if seen is None:
+        _check_links(site, record)
         made = _made_by_record(site, record)
         return Guard(made=made, whole=_whole(case, site, (it.path for it in made)), executable=executable)
     _check_secrets(case, seen)
@@ -74,6 +75,20 @@ def noted(case: Case, site: Site, record: RunRecord, seen: Seen | None, *, since
         ways=tuple(_ways(seen, site)),
         executable=executable,
     )
+
+
+def _check_links(site: Site, record: RunRecord) -> None:
+    """A folder is known by its links, not by what they lead to: only who watches a run sees that."""
+    for item in record.inputs:
+        if not item.declared or not item.tree:
+            continue
+        top = os.path.realpath(site.absolute(item.path))
+        for folder, folders, names in os.walk(top):
+            links = (f"{folder}/{name}" for name in (*folders, *names) if os.path.islink(f"{folder}/{name}"))
+            if any(not _is_below(os.path.realpath(link), (top,)) for link in links):
+                raise NotKeptError(
+                    f"links in its input `{item.path}` lead out of it, and it was not observed"
+                )
 
 
 def _check_secrets(case: Case, seen: Seen) -> None:

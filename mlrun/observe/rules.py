@@ -64,6 +64,13 @@ _DATA = {
     "XDG_CACHE_HOME": ("huggingface/hub", "huggingface/datasets", "torch/hub/checkpoints"),
     "HOME": (
         *(".cache/huggingface/hub", ".cache/huggingface/datasets", ".cache/torch/hub/checkpoints"),
+        *(
+            ".cache/kagglehub",
+            ".cache/openml",
+            ".openml/org",
+            ".cache/seaborn",
+            ".cache/torch/sentence_transformers",
+        ),
         *(".keras/datasets", ".keras/models", ".fastai/data", ".mxnet", ".torch", ".kaggle/datasets"),
     ),
 }
