@@ -416,6 +416,9 @@ def test_an_environment_that_has_to_be_built_again_is_no_reason_to_run(
     assert shell.mlrun("run", ".", "-q").returncode == 0
     key = shell.show(shell.show()["steps"][0]["run"])["environment"]["key"]
     assert shell.mlrun("env", "rm", key.removeprefix("blake3:")).returncode == 0
+    drawn = json.loads(shell.mlrun("dag", "--json").stdout)
+    assert {step["state"] for step in drawn} == {"unknown"}
+    assert shell.mlrun("status").returncode == 2
     assert shell.mlrun("run", ".", "-q", "-j", jobs).returncode == 0
     assert set(states(shell.show()).values()) == {"cached"}
 

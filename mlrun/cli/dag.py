@@ -38,7 +38,8 @@ def dag_command(  # one argument an option: typer reads them from here
     """Draw which entry points need which, and how each stands.
 
     cached: an earlier run would stand in for it; stale: something that matters to it has changed, or a step
-    that it needs has to run; failed: its last run did; never run. Nothing is run, built or put back.
+    that it needs has to run; failed: its last run did; never run; unknown: not to be told before its
+    environment is built. Nothing is run, built or put back.
 
     \b
     Examples:

@@ -89,15 +89,21 @@ class _Looking:
             )
         prepared = self._prepared(step)
         last = self._past.get(name)
-        unmet = next((link.maker for link in links if self._states.get(link.maker) != "cached"), None)
+        makers = {link.maker: self._states.get(link.maker) for link in links}
+        unmet = next((it for it, state in makers.items() if state not in ("cached", "unknown")), None)
+        unsure = next((it for it, state in makers.items() if state == "unknown"), None)
         if unmet is not None:
             return self._uncached(name, links, f"`{unmet}` has to run", last)
         if not step.spec.cache:
             return self._uncached(name, links, "it is not to be cached", last)
+        if unsure is not None:
+            return self._unsure(name, links, f"it is not known whether `{unsure}` has to run", last)
         try:
             found = runner.look(prepared, self._stage, self._site, self._common, before=self._made)
         except MlrunError as error:
             return Standing(name=name, state="unknown", links=links, why=error.message, last=last)
+        if isinstance(found, caching.Miss) and found.why == runner.NOT_AT_HAND:
+            return self._unsure(name, links, found.why, last)
         if isinstance(found, caching.Miss):
             return self._uncached(name, links, found.why or "something that matters to it has changed", last)
         record = found.record
@@ -105,6 +111,12 @@ class _Looking:
         made = Last(run=record.id, name=record.name, status=record.status, started_at=record.started_at)
         note = "its outputs would be put back" if found.returns else None
         return Standing(name=name, state="cached", links=links, why=note, last=made)
+
+    def _unsure(self, name: str, links: tuple[Link, ...], why: str, last: Last | None) -> Standing:
+        """Where its last run was good, it may be spared yet."""
+        if last is None or last.status != "finished":
+            return self._uncached(name, links, why, last)
+        return Standing(name=name, state="unknown", links=links, why=why, last=last)
 
     def _uncached(self, name: str, links: tuple[Link, ...], why: str, last: Last | None) -> Standing:
         if last is None:
