@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ from tests.quiet import Quiet
 from tests.shells import Shell
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
@@ -69,27 +70,52 @@ def cache(tmp_path: Path) -> Cache:
 
 
 @pytest.fixture(scope="session")
-def warm_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Fills a folder of that name, which whoever needs it first fills for all processes of this session."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:  # noqa: TID251
+        shared = shared.parent
+
+    def once(name: str, fill: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        with open(shared / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (folder / "filled").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what somebody could not fill
+                folder.mkdir()
+                fill(folder)
+                (folder / "filled").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def warm_cache(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """What any run needs is built in it: what observes programs, and an environment without packages.
 
     To be copied, not used: what a test leaves in its cache is nobody else's.
     """
-    folder = tmp_path_factory.mktemp("warm")
+    return once("warm", _run_something) / "cache"
+
+
+def _run_something(folder: Path) -> None:
     text = "environment: {requirements: []}\nentry_points: {main: {command: 'true'}}\n"
     (folder / "MLproject").write_text(text)
     shell = Shell(folder, folder)
     shell.variables["UV_CACHE_DIR"] = str(folder / "uv")
     shell.record(".")
-    return folder / "cache"
 
 
 @pytest.fixture(scope="session")
-def hashing_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def hashing_cache(once: Callable[[str, Callable[[Path], object]], Path]) -> Path:
     """A cache in which the program that hashes many files is compiled, where there is a compiler."""
-    root = tmp_path_factory.mktemp("hashing") / "cache"
-    (root / "hash-v1").mkdir(parents=True)
-    native.program(Cache(root))
-    return root
+
+    def compile_it(folder: Path) -> None:
+        (folder / "cache" / "hash-v1").mkdir(parents=True)
+        native.program(Cache(folder / "cache"))
+
+    return once("hashing", compile_it) / "cache"
 
 
 @pytest.fixture

@@ -120,6 +120,7 @@ def test_the_first_byte_that_differs(before: bytes, after: bytes, offset: int | 
     assert first_byte(io.BytesIO(before), io.BytesIO(after)) == offset
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_file() -> None:
     class Endless(io.RawIOBase):
         """Rows made as they are read, each different."""

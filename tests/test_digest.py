@@ -50,6 +50,7 @@ def test_a_large_file_has_the_digest_of_its_bytes(tmp_path: Path) -> None:
     assert digest.of_file(tmp_path / "x") != f"blake3:{expected.hexdigest()}"
 
 
+@pytest.mark.slow
 def test_a_large_file_may_be_shortened_while_it_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x"
     script = "import sys; from mlrun import digest; print(flush=True); print(digest.of_file(sys.argv[1]))"

@@ -129,6 +129,7 @@ def test_packages_are_those_of_the_day_and_the_day_is_said_and_kept(bench: Bench
     assert (again.reused, again.as_of, again.adaptations) == (True, DAY, environment.adaptations)
 
 
+@pytest.mark.slow
 def test_another_day_is_another_environment(bench: Bench) -> None:
     first = bench.ensure()
     bench.day = env.Day(as_of="2023-08-12T23:59:59Z", why="--as-of")
@@ -308,6 +309,7 @@ def test_an_index_that_is_not_there_is_no_reason_to_try_other_versions(bench: Be
 # --- other Pythons ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_where_no_python_is_named_its_neighbours_are_tried(bench: Bench) -> None:
     bench.extra = {"PYENV_ROOT": VARIABLES.get("PYENV_ROOT", str(Path.home() / ".pyenv"))}
     first = bench.ensure().python
@@ -389,6 +391,7 @@ def test_what_has_no_wheel_is_built_with_the_tools_of_the_day(bench: Bench) -> N
     assert tools_of(bench.ensure()) == "VERSION = '41.0'"
 
 
+@pytest.mark.slow
 def test_what_does_not_build_now_is_built_with_older_tools_and_that_is_said(bench: Bench) -> None:
     sdist(bench, BEFORE)
     bench.day = env.NOW

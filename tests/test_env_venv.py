@@ -246,7 +246,9 @@ def test_constraints_bind(bench: Bench) -> None:
     assert packages(bench.ensure()) == [("alpha", "1.0"), ("beta", "2.0")]
 
 
-@pytest.mark.parametrize("variable", ["PIP_CONSTRAINT", "UV_CONSTRAINT"])
+@pytest.mark.parametrize(
+    "variable", [pytest.param("PIP_CONSTRAINT", marks=pytest.mark.slow), "UV_CONSTRAINT"]
+)
 def test_the_caller_s_own_constraints_bind_and_are_never_stale(bench: Bench, variable: str) -> None:
     make_wheel(bench.wheels, "beta", "2.1")
     limits = bench.root / "limits.txt"
@@ -340,6 +342,7 @@ def test_an_edited_editable_package_is_not_resolved_again(bench: Bench) -> None:
     assert bench.plan().action == "build"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["pyproject.toml", "uv.lock"])
 def test_a_package_in_a_checkout_is_copied_and_never_stale(tmp_path: Path, kept: str) -> None:
     """A checkout is removed after its run: the next one, of another commit, lies elsewhere."""
@@ -490,7 +493,7 @@ def test_an_environment_whose_interpreter_has_gone_is_built_again(bench: Bench) 
     assert output_of(second, "alpha") == "alpha 1.0"
 
 
-@pytest.mark.parametrize("text", [None, ""])
+@pytest.mark.parametrize("text", [None, pytest.param("", marks=pytest.mark.slow)])
 def test_an_environment_without_its_settings_is_built_again(bench: Bench, text: str | None) -> None:
     first = bench.ensure()
     assert first.location is not None
@@ -702,10 +705,10 @@ def test_an_old_mlflow_gets_the_setuptools_that_it_does_not_ask_for(bench: Bench
     ("asked", "expected"),
     [
         (["setuptools"], "80.9.0"),
-        (["setuptools>=60"], "80.9.0"),
-        (["setuptools>80.9"], "84.0.0"),
+        pytest.param(["setuptools>=60"], "80.9.0", marks=pytest.mark.slow),
+        pytest.param(["setuptools>80.9"], "84.0.0", marks=pytest.mark.slow),
         (["setuptools", "mlflow"], "74.1.3"),
-        (["setuptools>=75", "mlflow"], "80.9.0"),
+        pytest.param(["setuptools>=75", "mlflow"], "80.9.0", marks=pytest.mark.slow),
         (["setuptools==84.0.0", "mlflow"], "84.0.0"),
     ],
 )

@@ -364,6 +364,7 @@ def test_a_signal_ends_the_program_and_the_record_says_so(
     assert not Path(f"/proc/{(project / 'pid').read_text().strip()}").exists()
 
 
+@pytest.mark.slow
 def test_what_the_program_did_stays_true_when_its_recording_is_interrupted(
     shell: Shell, project: Path
 ) -> None:

@@ -957,6 +957,7 @@ def another(url: str, cache: Cache, run_id: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.slow
 def test_several_that_start_from_cold_share_one_mirror(bare: Path, cache: Cache) -> None:
     children = [another(f"file://{bare}", cache, f"run{number}") for number in range(4)]
     said = [child.communicate()[0] for child in children]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -44,7 +45,10 @@ def test_a_command_imports_only_what_it_needs() -> None:
     assert modules_of(["show", "--help"]) & (HEAVY - {"typer", "logging"} | {"yaml", "sqlite3"}) == set()
 
 
-def test_a_warm_run_imports_neither_what_parses_help_nor_what_builds_nor_what_lists(tmp_path: Path) -> None:
+def test_a_warm_run_imports_neither_what_parses_help_nor_what_builds_nor_what_lists(
+    tmp_path: Path, warm_cache: Path
+) -> None:
+    shutil.copytree(warm_cache, tmp_path / "cache", symlinks=True)
     (tmp_path / "MLproject").write_text(
         "environment: {requirements: []}\nentry_points: {main: {command: 'true'}}"
     )
