@@ -202,6 +202,18 @@ def test_a_url_is_fetched_again_where_its_mirror_has_gone(bench: Bench, tmp_path
 
 
 @pytest.mark.slow
+def test_a_repository_that_is_gone_may_have_been_fetched_from(bench: Bench, tmp_path: Path) -> None:
+    bare = tmp_path / "bare + one.git"
+    bench.git("clone", "-q", "--bare", ".", str(bare))
+    facts = bench.take(bare.as_uri())
+    bare.rename(tmp_path / "elsewhere.git")
+    assert bench.restore(facts, directory=str(tmp_path)).tree == facts.tree
+    shutil.rmtree(bench.cache.repositories)
+    with pytest.raises(SourceError) as caught:
+        bench.restore(facts)
+    assert caught.value.code == "commit-gone"
+
+
 def test_the_commit_is_found_at_its_url_or_where_the_caller_stands(bench: Bench, tmp_path: Path) -> None:
     origin = tmp_path / "origin.git"
     bench.git("clone", "-q", "--bare", ".", str(origin))

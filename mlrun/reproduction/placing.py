@@ -323,12 +323,14 @@ def without_source(original: RunRecord, wanted: Wanted, store: Store, stage: Sta
     """Reasons besides a source that cannot be had: inputs that could come with nothing else."""
     facts, reader = original.source, data.Reader(stage.cache, stage.teller)
     given = dict(wanted.parameters)
-    for artifact in original.inputs if facts is not None else ():
+    if facts is None or facts.kind == "git":  # nothing lay in its checkout but what the commit holds
+        return
+    for artifact in original.inputs:
         if artifact.digest is None or artifact.run or artifact.parameter in given:
             continue
         if store.objects.has(artifact.digest) and (artifact.stored or not artifact.tree):
             continue
-        place = Path(facts.directory, facts.subdirectory, artifact.path) if facts else Path(artifact.path)
+        place = Path(facts.directory, facts.subdirectory, artifact.path)
         if _PATTERN.search(artifact.path) or _digest(place, artifact, reader) == artifact.digest:
             continue
         state = "has changed" if os.path.exists(place) else "is gone"

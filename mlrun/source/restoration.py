@@ -18,7 +18,7 @@ from mlrun.source import checkout, remarks
 from mlrun.source import directory as directories
 from mlrun.source.git import local_git
 from mlrun.source.mirror import Mirror, Revision, find_local
-from mlrun.source.target import parse_target
+from mlrun.source.target import Target, parse_target
 from mlrun.value import value
 
 if TYPE_CHECKING:
@@ -170,12 +170,26 @@ class _Restoration:
             why = f"{self.facts.directory} {'no longer has it' if there else 'is gone'}"
             raise self._gone(commit, why, details=tuple(dict.fromkeys(reasons)))
         try:
-            target = parse_target(url, commit, directory="/")
-            mirror = Mirror(target, variables=self.caller.variables, cache=self.cache, narrator=self.narrator)
-            return mirror.find()
+            return self._mirror(url, commit).find()
         except SourceError as error:
             details = (*dict.fromkeys(reasons), *error.details)
             raise self._gone(commit, error.message, details=details) from error
+
+    def _mirror(self, url: str, commit: str) -> Mirror:
+        """Of a folder that is gone, too, if it was fetched from once. Raises SourceError."""
+
+        def mirror(target: Target) -> Mirror:
+            return Mirror(target, variables=self.caller.variables, cache=self.cache, narrator=self.narrator)
+
+        try:
+            return mirror(parse_target(url, commit, directory="/"))
+        except SourceError:
+            from urllib.parse import unquote
+
+            gone = Target(kind="git", location=unquote(url.removeprefix("file://")), version=commit)
+            if gone.is_local and (there := mirror(gone)).path.exists():
+                return there
+            raise
 
     def _gone(self, commit: str, why: str, details: tuple[str, ...] = ()) -> SourceError:
         return SourceError(
