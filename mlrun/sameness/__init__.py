@@ -437,11 +437,14 @@ def _is_marked_up(data: bytes) -> bool:
     return markup.is_markup(data) and _is_text(data)
 
 
-_MLMODEL_ASIDE = re.compile(rb"(?m)^(?:artifact_path|model_uuid|model_id|run_id|utc_time_created): .*\n?")
+_MLMODEL_ASIDE = re.compile(
+    rb"(?m)^(?:artifact_path|model_uuid|model_id|model_size_bytes|run_id|utc_time_created): .*\n?"
+)
 
 
 def _mlmodel(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
-    """MLflow's description of a model (https://mlflow.org/docs/latest/ml/model/): ids and its time aside."""
+    """MLflow's description of a model (https://mlflow.org/docs/latest/ml/model/): its ids, its time, and the
+    size of its files, which are looked at themselves, aside."""
     if _MLMODEL_ASIDE.sub(b"", a) == _MLMODEL_ASIDE.sub(b"", b):
         return Sameness(grade="equal", note="MLmodel: only the ids of model and run, and the time")
     return _text(_MLMODEL_ASIDE.sub(b"", a), _MLMODEL_ASIDE.sub(b"", b), leeway, depth)
