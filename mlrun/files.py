@@ -339,6 +339,12 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def let_run(path: Path) -> None:
+    """Make a program of a file again: whoever may read it may run it."""
+    mode = path.stat().st_mode
+    path.chmod(mode | (mode & 0o444) >> 2)
+
+
 def copy_file(source: Path, destination: Path) -> None:
     """Copy content and permission bits, sharing the extents where the file system can.
 

@@ -405,9 +405,9 @@ class Artifact:
 
     What is not `declared` was observed, or logged by the program. A `path` that ends in a pattern stands for
     those files of a folder that were concerned.
-    `stored` is true when the bytes are in the object store under `digest`; `tree` when that names the
-    manifest of a directory. `run` is the run whose output an input was said to be, `reference` how it was
-    (`run:NAME:PATH`): it lies in the cache.
+    `stored` is true when the bytes are in the object store under `digest`; `executable` when it is a file
+    that may be run; `tree` when the digest names the manifest of a directory. `run` is the run whose output
+    an input was said to be, `reference` how it was (`run:NAME:PATH`): it lies in the cache.
     """
 
     path: str
@@ -421,6 +421,7 @@ class Artifact:
     tree: bool = False
     run: str | None = None
     reference: str | None = None
+    executable: bool = False
 
     @property
     def name(self) -> str:

@@ -313,8 +313,9 @@ def stamps(specs: tuple[DataSpec, ...], directory: Path) -> Stamps:
         path = directory / spec.path
         with contextlib.suppress(OSError, ValueError):
             if path.is_file():
-                status = path.stat()
-                taken[spec.path] = (status.st_ino, status.st_size, status.st_ctime_ns)  # `cp -p` keeps mtime
+                own, status = os.lstat(path), path.stat()  # of a link, too
+                changed = max(own.st_ctime_ns, status.st_ctime_ns)  # `cp -p` keeps mtime
+                taken[spec.path] = (own.st_ino, status.st_size, changed)
     return taken
 
 

@@ -238,7 +238,7 @@ def _output(record: RunRecord, path: str, store: Store) -> _Output | None:
             continue
         own = os.path.normpath(artifact.path)
         if own == path:
-            return _Output(artifact.digest, artifact.tree)
+            return _Output(artifact.digest, artifact.tree, artifact.executable)
         if artifact.tree and path.startswith(f"{own}/"):
             try:
                 entries = store.objects.entries(artifact.digest)

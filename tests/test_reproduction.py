@@ -415,6 +415,27 @@ def test_what_is_given_flows_through_a_repeated_pipeline_as_through_a_new_one(
 
 
 @pytest.mark.slow
+def test_a_program_that_a_step_made_can_be_run_by_the_next(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: tools\nenvironment: {requirements: []}\nentry_points:\n"
+        "  make:\n    parameters: {word: {default: hi}}\n    outputs: [tool.sh, lnk]\n"
+        "    command: echo echo {word} > tool.sh; chmod +x tool.sh; ln -sf tool.sh lnk\n"
+        "  main: {inputs: [tool.sh], outputs: [o.txt], command: ./tool.sh > o.txt}\n"
+    )
+    (project / ".gitignore").write_text("tool.sh\nlnk\no.txt\n")
+    run(shell, "--name", "both")
+    done = shell.mlrun("run", ".", "--env-manager", "system")
+    assert "`lnk` is a link" in done.stderr
+    assert "which did not write it" not in done.stderr
+    (project / "tool.sh").unlink()
+    assert steps_of(reproduce(shell, "both", code=0)) == {"make": "identical", "main": "identical"}
+    found = reproduce(shell, "both", "-P", "word=ho", code=1)
+    assert found["steps"][1]["repetitions"][0]["exit_code"] == 0
+    assert shell.mlrun("get", "both", "tool.sh").returncode == 0
+    assert (project / "tool.sh").stat().st_mode & 0o100
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["isolated", "url"])
 def test_a_pipeline_that_ran_in_a_checkout_is_repeated_in_others(
     shell: Shell, project: Path, how: str

@@ -12,6 +12,7 @@ import typer
 from mlrun.cli import context
 from mlrun.cli.console import printable
 from mlrun.errors import StoreError, UsageError
+from mlrun.files import let_run
 
 if TYPE_CHECKING:
     from mlrun.model import Artifact, RunRecord
@@ -115,6 +116,8 @@ def _fetch(store: Store, artifact: Artifact, destination: Path, *, force: bool) 
         store.objects.fetch_tree(artifact.digest, destination, force=force)
     else:
         store.objects.fetch(artifact.digest, destination, force=force)
+        if artifact.executable:
+            let_run(destination)
 
 
 def _to_stdout(store: Store, wanted: list[Artifact]) -> int:

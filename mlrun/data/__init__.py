@@ -91,7 +91,8 @@ def describe(
     if isinstance(found, int):
         return Found(artifact=artifact, findings=(_unread(shown, problem_of(found)),))
     its_digest = Digest(digest.TAG + found[0].hex())
-    artifact = replace(artifact, digest=its_digest, size=found[1][1], files=1)
+    executable = bool(found[1][4] & stat.S_IXUSR)
+    artifact = replace(artifact, digest=its_digest, size=found[1][1], files=1, executable=executable)
     return Found(artifact=artifact, contents=((its_digest, path),))
 
 

@@ -150,9 +150,11 @@ class Placing:
             text = f"which files its input `{artifact.path}` were is not kept: they are taken as they are"
             self.ready.notes.append(note("no-list", text))
             return
-        for path, its_digest in found:
+        for path, its_digest, executable in found:
             if not self._is_made_anew(path):
-                one = replace(artifact, path=path, digest=its_digest, tree=False, files=1)
+                one = replace(
+                    artifact, path=path, digest=its_digest, executable=executable, tree=False, files=1
+                )
                 self._place(one, reader)
 
     def _place_named(self, artifact: Artifact) -> None:
@@ -186,6 +188,8 @@ class Placing:
                 objects.fetch_tree(artifact.digest, target, force=True)
             else:
                 objects.fetch(artifact.digest, target, force=True)
+                if artifact.executable:
+                    files.let_run(target)
         except (MlrunError, OSError):
             return False
         return True
@@ -223,8 +227,10 @@ class Placing:
         if not artifact.tree:
             return False
         try:
-            for path, its_digest in _files(artifact, self.store):
-                one = replace(artifact, path=path, digest=its_digest, tree=False, files=1)
+            for path, its_digest, executable in _files(artifact, self.store):
+                one = replace(
+                    artifact, path=path, digest=its_digest, executable=executable, tree=False, files=1
+                )
                 place = target / os.path.relpath(path, artifact.path)
                 if _digest(place, one, reader) == its_digest:
                     continue
@@ -274,7 +280,7 @@ class Placing:
         """What steps before this one made anew, in the place of what they had made."""
         for artifact in self.part.then:
             with contextlib.suppress(MlrunError):
-                for path, _ in _files(artifact, self.store):
+                for path, _, _ in _files(artifact, self.store):
                     self._take_away(self._now(path))
         for artifact in self.part.now:
             target = self._now(artifact.path)
@@ -301,10 +307,12 @@ class Placing:
             objects.fetch_tree(artifact.digest, target, force=True)
             self._note_placed(target)
             return
-        for path, its_digest in _files(artifact, self.store):
+        for path, its_digest, executable in _files(artifact, self.store):
             place = self._now(path)
             place.parent.mkdir(parents=True, exist_ok=True)
             objects.fetch(its_digest, place, force=True)
+            if executable:
+                files.let_run(place)
             self._note_placed(place)
 
     def _note_changed(self, artifact: Artifact) -> None:
@@ -341,18 +349,22 @@ def without_source(original: RunRecord, wanted: Wanted, store: Store, stage: Sta
         )
 
 
-def _files(artifact: Artifact, store: Store) -> Iterator[tuple[str, Digest]]:
-    """The files of an input or output, with their digests. Raises StoreError where its list is not kept."""
+def _files(artifact: Artifact, store: Store) -> Iterator[tuple[str, Digest, bool]]:
+    """The files of an input or output, with their digests, and whether each may be run.
+
+    Raises StoreError where its list is not kept.
+    """
     if artifact.digest is None:
         return
     if not artifact.tree:
-        yield artifact.path, artifact.digest
+        yield artifact.path, artifact.digest, artifact.executable
         return
     pattern = _PATTERN.search(artifact.path)
     folder = artifact.path[: pattern.start()].rpartition("/")[0] if pattern else artifact.path
     for entry in store.objects.entries(artifact.digest):
         if entry.digest is not None:
-            yield (f"{folder}/{entry.path}" if folder else entry.path), entry.digest
+            path = f"{folder}/{entry.path}" if folder else entry.path
+            yield path, entry.digest, entry.executable
 
 
 def _digest(path: Path, artifact: Artifact, reader: data.Reader) -> str | None:

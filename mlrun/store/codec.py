@@ -324,6 +324,7 @@ def _artifact_to_json(artifact: Artifact) -> Json:
         "parameter": artifact.parameter,
         **({"run": artifact.run} if artifact.run else {}),
         **({"reference": artifact.reference} if artifact.reference else {}),
+        **({"executable": True} if artifact.executable else {}),
     }
 
 
@@ -722,6 +723,7 @@ def _artifact(fields: _Fields) -> Artifact:
         parameter=fields.maybe_text("parameter"),
         run=fields.maybe_text("run"),
         reference=fields.maybe_text("reference"),
+        executable=fields.flag("executable"),
     )
 
 
