@@ -23,10 +23,11 @@ KERNELS = (
 """Which instructions numerical libraries use. They are recorded as found, for a default is the machine's."""
 
 _LOCALE = ("LANG", "LC_CTYPE", "LC_COLLATE", "LC_NUMERIC", "LC_TIME")
-_FAMILY = (
+FAMILY = (
     *("PYTHONHASHSEED", "CUBLAS_WORKSPACE_CONFIG", "SOURCE_DATE_EPOCH", "TZ", "LC_ALL"),
     *(*THREADS, "OMP_DYNAMIC", "MKL_DYNAMIC", *KERNELS, *_LOCALE),
 )
+"""Variables whose values are recorded, whoever set them."""
 _GROUP_AND_OTHERS_WRITE = 0o022
 
 
@@ -77,7 +78,7 @@ def chosen(
         kept.pop("LC_ALL", None)
     return Determinism(
         variables=tuple(sorted(kept.items())),
-        found=tuple(sorted((name, given[name]) for name in _FAMILY if name in given)),
+        found=tuple(sorted((name, given[name]) for name in FAMILY if name in given)),
         umask=None if umask is None else umask | _GROUP_AND_OTHERS_WRITE,
     )
 
@@ -94,7 +95,7 @@ def again(past: Determinism, given: Mapping[str, str], *, declared: Mapping[str,
     return Determinism(
         on=past.on,
         variables=tuple(sorted((name, text) for name, text in was.items() if name not in same)),
-        found=tuple(sorted((name, given[name]) for name in {*same, *declared} & {*_FAMILY} & {*given})),
+        found=tuple(sorted((name, given[name]) for name in {*same, *declared} & {*FAMILY} & {*given})),
         umask=past.umask,
     )
 
@@ -102,5 +103,5 @@ def again(past: Determinism, given: Mapping[str, str], *, declared: Mapping[str,
 def settings(facts: Determinism, given: Mapping[str, str]) -> dict[str, str | None]:
     """What is to be changed in a program's variables; None takes away what a run that is repeated had not."""
     kept = dict((*facts.variables, *facts.found))
-    unknown = dict.fromkeys(name for name in _FAMILY if name in given and name not in kept)
+    unknown = dict.fromkeys(name for name in FAMILY if name in given and name not in kept)
     return unknown | dict(facts.variables)

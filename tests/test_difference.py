@@ -17,6 +17,7 @@ from mlrun.model import (
     Artifact,
     BoundParameter,
     CommandFacts,
+    Determinism,
     Digest,
     EnvironmentFacts,
     Failure,
@@ -536,6 +537,32 @@ def test_any_two_records_are_compared(
     assert not strange(text)
     json.dumps(view.as_json(found))
     assert view.describe(found, everything=True)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "expected"),
+    [
+        ({"found": (("OMP_NUM_THREADS", "1"),)}, {"found": (("OMP_NUM_THREADS", "2"),)}, ["OMP_NUM_THREADS"]),
+        ({"found": (("OPENBLAS_CORETYPE", "Haswell"),)}, {}, ["OPENBLAS_CORETYPE"]),
+        ({"variables": (("TZ", "UTC"),)}, {"found": (("TZ", "Asia/Tokyo"),)}, ["TZ"]),
+        ({"variables": (("TZ", "UTC"),)}, {"found": (("TZ", "UTC"),)}, []),
+        ({"variables": (("SOURCE_DATE_EPOCH", "1"),)}, {"variables": (("SOURCE_DATE_EPOCH", "2"),)}, []),
+        ({"found": (("LC_ALL", "C"), ("LANG", "de"))}, {"found": (("LC_ALL", "C"), ("LANG", "en"))}, []),
+        ({"umask": 0o022}, {"umask": 0o077}, ["umask"]),
+    ],
+)
+def test_what_decides_over_last_digits_is_named(
+    compared: Callable[[RunRecord, RunRecord], Difference],
+    ours: dict[str, Any],
+    theirs: dict[str, Any],
+    expected: list[str],
+) -> None:
+    names = (*RECORD.env_vars, ("OMP_NUM_THREADS", None), ("LANG", None))
+    one, other = (
+        replace(RECORD, env_vars=names, determinism=Determinism(**facts)) for facts in (ours, theirs)
+    )
+    section = next(it for it in compared(one, other).sections if it.kind == "variables")
+    assert [item.name for item in section.items] == expected
 
 
 def test_a_local_project_of_one_version_with_other_files_is_named(

@@ -69,6 +69,18 @@ def test_what_was_given_by_hand_counts_as_asked_again(shell: Shell, project: Pat
 
 
 @pytest.mark.slow
+def test_the_number_of_threads_counts(shell: Shell, project: Path) -> None:
+    shell.variables.pop("OMP_NUM_THREADS", None)
+    run(shell)
+    shell.variables["OMP_NUM_THREADS"] = "1"
+    assert causes(status(shell, code=1)) == [("variables", "OMP_NUM_THREADS")]
+    run(shell)
+    assert status(shell, code=0)["state"] == "current"
+    shell.variables["OMP_NUM_THREADS"] = "2"
+    assert causes(status(shell, code=1)) == [("variables", "OMP_NUM_THREADS")]
+
+
+@pytest.mark.slow
 def test_a_new_commit_and_a_failure_change_nothing(shell: Shell, project: Path) -> None:
     run(shell)
     git(project, "commit", "--quiet", "--allow-empty", "--message", "nothing")

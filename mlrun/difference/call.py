@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from mlrun.determinism import FAMILY
 from mlrun.difference.items import change_of, lacking, pair, text_item
 from mlrun.difference.values import Item
 from mlrun.difference.whole import by_step
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mlrun.difference.values import Change, Section
-    from mlrun.model import BoundParameter, RunRecord
+    from mlrun.model import BoundParameter, Determinism, RunRecord
 
 MASKED = "***"
 _INFLUENTIAL = re.compile(
@@ -157,9 +158,13 @@ def _words(text: str) -> list[str]:
 
 
 def variables(before: RunRecord, after: RunRecord) -> Section:
-    """Declared ones by value; of the caller's only the names are known, and few of them matter."""
+    """Declared ones by value, and those that decide over results by chance; of the caller's others only the
+    names are known, and few of them matter."""
     ours, theirs = dict(before.env_vars), dict(after.env_vars)
     items: list[Item | None] = []
+    if before.determinism is not None and after.determinism is not None:
+        ours, theirs = _with_settings(ours, before.determinism), _with_settings(theirs, after.determinism)
+        items.append(_umask(before.determinism, after.determinism))
     others: list[str] = []
     for name in sorted({*ours, *theirs}):
         a, b = ours.get(name), theirs.get(name)
@@ -173,6 +178,21 @@ def variables(before: RunRecord, after: RunRecord) -> Section:
                 others.append(name)
     facts = (("other_names", others),) if others else ()
     return pair("variables", items, facts=facts)
+
+
+def _with_settings(variables: dict[str, str | None], facts: Determinism) -> dict[str, str | None]:
+    """What a run got besides, whoever set it; but for a date that is its commit's."""
+    known = dict((*facts.found, *(pair for pair in facts.variables if pair[0] != "SOURCE_DATE_EPOCH")))
+    if "LC_ALL" in known:  # it has the last word
+        known = {name: text for name, text in known.items() if name != "LANG" and not name.startswith("LC_")}
+        known["LC_ALL"] = dict((*facts.found, *facts.variables))["LC_ALL"]
+    others = {name: text for name, text in variables.items() if text is not None or name not in FAMILY}
+    return known | others
+
+
+def _umask(before: Determinism, after: Determinism) -> Item | None:
+    texts = [None if it.umask is None else f"{it.umask:03o}" for it in (before, after)]
+    return text_item("umask", *texts) if None not in texts else None
 
 
 def _declared(name: str, a: str | None, b: str | None, *, in_before: bool, in_after: bool) -> Item | None:

@@ -14,7 +14,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import caching, data, difference, recording, resolve, runner, scene, source
+from mlrun import (
+    caching,
+    data,
+    determinism,
+    difference,
+    host,
+    process,
+    recording,
+    resolve,
+    runner,
+    scene,
+    source,
+)
 from mlrun.difference.causes import words
 from mlrun.errors import MlrunError
 from mlrun.model import RunRequest
@@ -31,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mlrun.difference import Difference
-    from mlrun.model import Artifact, EnvironmentFacts, RunRecord
+    from mlrun.model import Artifact, Determinism, EnvironmentFacts, RunRecord
     from mlrun.scene import Desk, Scene, Wanted
     from mlrun.staleness.parts import Part
 
@@ -217,8 +229,24 @@ class _Looking:
             parameters=(*now.parameters, *(it for it in last.parameters if it.origin == "logged")),
             host=last.host,
             observed=last.observed,
-            determinism=last.determinism,
+            determinism=self._settings(prepared, last),
         ), missing
+
+    def _settings(self, prepared: Prepared, last: RunRecord) -> Determinism | None:
+        """What it would get so that it can be repeated, but for a container, which has an image's."""
+        if last.determinism is None or (last.environment and last.environment.kind == "docker"):
+            return last.determinism
+        spec, was = prepared.spec, dict(last.determinism.variables)
+        given = {**self.desk.caller.variables, **dict(spec.variables)}
+        umask = process.umask()
+        if not spec.deterministic:
+            return determinism.switched_off(given, umask=umask)
+        threads = determinism.threads_of(host.cores(), cpus=spec.resources.cpus)
+        wanted = determinism.defaults(
+            committed=None, threads=threads, locale=host.utf8_locale(), contained=False
+        )
+        epoch = {name: text for name, text in was.items() if name == "SOURCE_DATE_EPOCH"}
+        return determinism.chosen(wanted | epoch, given, declared=dict(spec.variables), umask=umask)
 
     # --- what counts
 
