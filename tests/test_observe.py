@@ -436,6 +436,33 @@ def test_the_longest_rule_decides(path: str, wanted: bool) -> None:
         assert wanted is not path.endswith(rules.BY_PRODUCTS_END)
 
 
+TAKES_AWAY = """
+import os
+for name in ("moved.csv", "removed.csv", "updated.csv"):
+    open(name).read()
+os.rename("moved.csv", "elsewhere.csv")
+os.remove("removed.csv")
+with open("updated.csv", "r+") as file:
+    file.write("new")
+with open("own.csv", "w+") as file:
+    file.write("new")
+open("own.csv").read()
+os.remove("own.csv")
+"""
+
+
+@pytest.mark.parametrize("how", ["shim", "python-only", pytest.param("strace", marks=NEEDS_STRACE)])
+def test_what_was_read_and_is_gone_or_changed_since_was_read_all_the_same(
+    how: str, shim: Path, tmp_path: Path
+) -> None:
+    for name in ("moved", "removed", "updated"):
+        (tmp_path / f"{name}.csv").write_text("1")
+    found = Watched(how, shim, tmp_path / "logs").run(sys.executable, "-c", TAKES_AWAY, cwd=tmp_path)
+    states = [(os.path.basename(each.path), each.state) for each in found.reads]
+    gone = [("moved.csv", "gone"), ("removed.csv", "gone")]  # strace does not tell whether they were files
+    assert states == [*(gone if how != "strace" else ()), ("updated.csv", "overwritten")]
+
+
 LEAVES_FILES = """
 import os, tempfile
 os.close(tempfile.mkstemp(suffix=".csv")[0])

@@ -21,6 +21,10 @@ _RECORD = struct.Struct("<IIQQqII")
 _KINDS = {letter: chr(letter) for letter in b"RWUMLSNEDX"}
 
 
+WAS_THERE = -1
+"""In place of a time: that the file was not made by being opened is all that is known of it."""
+
+
 class Event(NamedTuple):
     """`kind` is a letter: a file opened to Read, to Write, to Update (both); Moved or Linked to `second`;
     a Static program was started, which the shim cannot see into; something was looked for and Not there, or

@@ -12,6 +12,7 @@ from array import array
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from mlrun.observe.events import WAS_THERE
 from mlrun.observe.rules import BY_PRODUCTS_END
 from mlrun.observe.temporary import left_behind
 from mlrun.value import draft, field, replace, value
@@ -309,7 +310,8 @@ def _read(path: str, event: Event, writes: dict[str, None], since: int, *, other
     if state is None or (state == "gone" and (made_meanwhile or event.size < 0)):
         return None
     if state != "gone" and path in writes:
-        made_now = made_meanwhile or (event.size < 0 and event.kind == "U")
+        unknown = event.size < 0 and event.modified != WAS_THERE
+        made_now = made_meanwhile or (unknown and event.kind == "U")
         return None if made_now else Read(path, event.size, "overwritten")
     if state != "gone" and made_meanwhile and others:  # by a program that we could not see into
         writes[path] = None

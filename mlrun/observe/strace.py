@@ -10,7 +10,7 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from mlrun.observe.events import Event
+from mlrun.observe.events import WAS_THERE, Event
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +86,8 @@ def _event(call: _Call, here: str) -> Event | None:
     path = _plain(call.result)
     if not path.startswith("/") or "O_DIRECTORY" in call.arguments or "O_PATH" in call.arguments:
         return None
-    return Event(_kind(call.name, call.arguments), call.time, path)
+    made = call.name == "creat" or "O_CREAT" in call.arguments or "O_TMPFILE" in call.arguments
+    return Event(_kind(call.name, call.arguments), call.time, path, modified=0 if made else WAS_THERE)
 
 
 def _kind(call: str, arguments: str) -> str:
