@@ -151,6 +151,12 @@ def test_packages_that_were_edited_are_installed_anew(bench: Bench) -> None:
     assert module.read_bytes() == content
     assert [it.code for it in again.findings] == ["environment-edited"]
     assert restore(bench, facts, lock).findings == ()
+    bytecode = module.parent / "__pycache__" / f"{module.stem}.cpython-311.pyc"
+    bytecode.parent.mkdir(exist_ok=True)
+    bytecode.write_bytes(b"of another interpreter")
+    record = next(built.location.glob("lib/python*/site-packages/beta*.dist-info/RECORD"))
+    record.write_text(f"{record.read_text()}__pycache__/{bytecode.name},sha256=abc,3\n")
+    assert restore(bench, facts, lock).findings == ()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 (https://packaging.python.org/en/latest/specifications/recording-installed-packages/).
 
 Only files that were written since the environment was built are read, so that a look is one at their times.
+Bytecode is not looked at: Python writes it anew as it likes.
 """
 
 from __future__ import annotations
@@ -59,5 +60,5 @@ def _recorded(location: Path) -> Iterator[tuple[str, str]]:
         site = os.path.dirname(os.path.dirname(record))
         with open(record, encoding="utf-8", errors="surrogateescape", newline="") as file:
             for row in csv.reader(file):
-                if len(row) > 1 and row[1] and not row[0].startswith(("..", "/")):
+                if len(row) > 1 and row[1] and not row[0].startswith(("..", "/")) and row[0][-4:] != ".pyc":
                     yield f"{site}/{row[0]}", row[1]
