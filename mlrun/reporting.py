@@ -190,11 +190,22 @@ def _taken_over(record: RunRecord, reported: Reported, store: Store, keeper: _Ke
     """The record with its own MLflow run, if there is one; the others get records of their own."""
     if reported.main is not None:
         record = _joined(record, reported.main, reported, keeper)
-        _keep_series(reported.main, store.home.run(record.id))
-    for run in reported.others:
-        if _ID.fullmatch(run.id) and not store.home.run(run.id).root.exists():
+        try:
+            _keep_series(reported.main, store.home.run(record.id))
+        except OSError as error:
+            keeper.warn(f"the course of metrics logged through MLflow is not kept: {error.strerror}")
+    others = [
+        run for run in reported.others if _ID.fullmatch(run.id) and not store.home.run(run.id).root.exists()
+    ]
+    for at, run in enumerate(others):
+        try:
             with store.create(_child(record, run, reported, keeper)):
                 _keep_series(run, store.home.run(run.id))
+        except (OSError, StoreError) as error:
+            more = f" and {len(others) - at - 1} more" if len(others) - at > 1 else ""
+            what = f"the run `{run.name or run.id}`{more}, logged through MLflow,"
+            keeper.warn(f"{what} is not recorded: {error}")
+            break
     return record
 
 
@@ -359,6 +370,9 @@ class _Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
         self.findings: list[Finding] = []
+
+    def warn(self, note: str) -> None:
+        self.findings.append(Finding(level="warning", code="run", message=note))
 
     def artifacts(self, run: Run, models: tuple[Model, ...]) -> Iterator[Artifact]:
         """Each top-level file or folder of what was logged; models whole."""

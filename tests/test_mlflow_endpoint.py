@@ -206,7 +206,7 @@ def basic(name: str, password: str) -> str:
 @pytest.mark.parametrize("path", [API + "experiments/get?experiment_id=0", FILES + "/x", "/", "/metrics"])
 def test_a_stranger_hears_only_that_he_is_one(place: Place, shown: str, path: str) -> None:
     status, answer = Client(place.endpoint, authorization=shown).ask("GET", path)
-    assert (status, answer["error_code"]) == (401, "UNAUTHENTICATED")
+    assert (status, answer["error_code"]) == (401, "PERMISSION_DENIED")
 
 
 def test_strangers_who_never_end_their_question_leave_room_for_others(

@@ -11,9 +11,15 @@ from pathlib import Path
 
 import pytest
 
+from mlrun import reporting
 from mlrun.files import Home
+from mlrun.model import Digest, Environment
+from mlrun.store import Store
+from mlrun.value import replace
 from tests import docker_engine
 from tests.shells import Shell
+from tests.test_mlflow_endpoint import MAIN, opened
+from tests.test_store import record
 
 SCRIPT = """
 import mlflow, os, sys
@@ -259,6 +265,22 @@ def test_a_database_of_its_own_is_pointed_out(shell: Shell) -> None:
     assert "such as `my.sqlite" not in shell.mlrun("run", ".", "--env-manager", "system").stderr
     (shell.cwd / "train.py").write_text(another.replace("my.sq", "own.sq").replace("runs", "latest_metrics"))
     assert "such as `own.sqlite" in shell.mlrun("run", ".", "--env-manager", "system").stderr
+
+
+def test_a_further_run_that_cannot_be_recorded_costs_nothing_else(home: Home) -> None:
+    run = replace(record(1), id=MAIN)
+    store = Store(home)
+    store.create(run).close()
+    with opened(home.run(MAIN).mlflow) as place:
+        place.client.post("runs/log-metric", run_id=MAIN, key="loss", value=0.5, timestamp=1, step=0)
+        further = place.client.start(run_name="inner")
+        place.client.start(run_name="another")
+    (home.runs / further[:2]).write_text("in the way")
+    environment = Environment(kind="venv", key=Digest("blake3:00"))
+    whole, (finding, *_) = reporting.with_reported(run, environment, store, variables={})
+    assert [metric.name for metric in whole.metrics] == ["loss"]
+    assert "`inner` and 1 more, logged through MLflow, is not recorded" in finding.message
+    assert home.run(MAIN).mlflow.is_dir()  # it is all that there is of them
 
 
 def test_a_disk_that_is_full_costs_neither_the_record_nor_what_was_told(shell: Shell, tmp_path: Path) -> None:

@@ -18,10 +18,13 @@ if TYPE_CHECKING:
 
 STATUS = {
     "BAD_REQUEST": 400, "INVALID_PARAMETER_VALUE": 400, "RESOURCE_ALREADY_EXISTS": 400, "INVALID_STATE": 400,
-    "UNAUTHENTICATED": 401, "RESOURCE_DOES_NOT_EXIST": 404, "ENDPOINT_NOT_FOUND": 404, "NOT_IMPLEMENTED": 501,
-    "INSUFFICIENT_STORAGE": 507,
+    "PERMISSION_DENIED": 401, "RESOURCE_DOES_NOT_EXIST": 404, "ENDPOINT_NOT_FOUND": 404,
+    "FEATURE_DISABLED": 501, "IO_ERROR": 507,
 }  # fmt: skip
-"""HTTP codes of MLflow's error codes. None is 429, 500, 502, 503 or 504: those clients repeat for minutes."""
+"""HTTP codes of MLflow's error codes, all known to MLflow 1.x, which stumbles over others.
+
+None is 429, 500, 502, 503 or 504: those clients repeat for minutes.
+"""
 
 LONGEST_KEY, LONGEST_PARAM, LONGEST_TAG, LONGEST_REGISTRY_TAG = 250, 6000, 8000, 100_000
 """Characters, as in MLflow's own store."""

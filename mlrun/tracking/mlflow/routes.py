@@ -160,12 +160,12 @@ class Router:
         except Refused as refusal:
             return _refused(refusal)
         except OSError as error:
-            return _refused(Refused("INSUFFICIENT_STORAGE", f"mlrun cannot write it down: {error.strerror}"))
+            return _refused(Refused("IO_ERROR", f"mlrun cannot write it down: {error.strerror}"))
         except (Malformed, MemoryError):
             raise
         except Exception as error:  # noqa: BLE001  a bug of ours must not take the program's run with it
             self._note(f"{request.method} {unquote(request.path)} ({type(error).__name__})")
-            return _refused(Refused("NOT_IMPLEMENTED", f"mlrun's endpoint failed: {type(error).__name__}"))
+            return _refused(Refused("FEATURE_DISABLED", f"mlrun's endpoint failed: {type(error).__name__}"))
 
     def _answer(self, request: Request) -> Reply:
         files = _FILES.fullmatch(request.path)
@@ -302,7 +302,7 @@ def _stranger() -> Reply:
         "This is the tracking endpoint of a run of mlrun. It serves that run only, whose variables hold the"
         " token (MLFLOW_TRACKING_TOKEN)."
     )
-    reply = _refused(Refused("UNAUTHENTICATED", message))
+    reply = _refused(Refused("PERMISSION_DENIED", message))
     reply.headers = (("WWW-Authenticate", 'Bearer realm="mlrun"'),)
     reply.trusted = False
     return reply
