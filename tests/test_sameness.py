@@ -388,3 +388,17 @@ def test_how_long_a_search_took_does_not_count() -> None:
 
     assert same(search(0.5, 1), search(0.25, 1)).grade == "equal"
     assert same(search(0.5, 1), search(0.25, 2)).grade == "different"
+
+
+def hdf5(moment: float, value: int) -> bytes:
+    return (
+        b"\x89HDF\r\n\x1a\n" + bytes(5000) + struct.pack("<II", 1, int(moment)) + bytes([value]) + bytes(99)
+    )
+
+
+def test_times_in_hdf5_do_not_count() -> None:
+    ours = hdf5(SPANS[0].began + 5, 1)
+    assert same(ours, hdf5(SPANS[1].began + 5, 1), spans=SPANS).grade == "equal"
+    assert same(ours, hdf5(SPANS[1].began + 5, 2), spans=SPANS).grade == "different"
+    assert same(ours, hdf5(SPANS[1].began + 500, 1), spans=SPANS).grade == "different"
+    assert same(ours, hdf5(SPANS[1].began + 5, 1)).grade == "different"

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from mlrun.model import Tolerance
 from mlrun.sameness import markup
-from mlrun.sameness.moments import Span, timeless
+from mlrun.sameness.moments import Span, alike_but_for_stamps, timeless
 from mlrun.value import value
 
 if TYPE_CHECKING:
@@ -316,6 +316,16 @@ def _pdf(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: A
     if len(a) == len(b) and _PDF_ASIDE.sub(b"", a) == _PDF_ASIDE.sub(b"", b):
         return Sameness(grade="equal", note="PDF: only its dates and id")
     return Sameness(grade="different", note=f"PDF: {_first_difference(a, b)}")
+
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+
+
+def _hdf5(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:  # noqa: ARG001  the signature
+    """By all but when each object was changed, which PyTables and h5py before 3 note (format, IV.A.2.s)."""
+    if leeway.spans is not None and alike_but_for_stamps(a, b, leeway.spans):
+        return Sameness(grade="equal", note="HDF5: only the times at which its parts were written")
+    return Sameness(grade="different", note=f"HDF5: {_first_difference(a, b)}")
 
 
 # --- what was logged for TensorBoard ------------------------------------------------------------------
@@ -640,6 +650,7 @@ _KINDS: tuple[
     (_is_tar, _tar),
     (_starts(_PNG), _png),
     (_starts(_PDF), _pdf),
+    (_starts(_HDF5), _hdf5),
     (_starts(_NPY), _npy),
     (_is_events, _events),
     (_starts(*(b"\x80" + bytes([protocol]) for protocol in range(2, 6))), _pickle),

@@ -22,6 +22,7 @@ _MOST_DAYS = 31
 _CLOCK_ALONE = 3_600  # seconds that a run may last for a time without its day to be told from a number
 _SLACK = 1.0  # seconds: times are written in whole ones
 _LARGEST = 64 << 20  # bytes; beyond, nothing is looked for
+_AT_ONCE = 4096  # bytes compared at a time
 _TIME = b"<time>"
 _NUMBER = b"9.9e99"  # stands for a number, so that JSON stays JSON
 
@@ -45,6 +46,28 @@ def timeless(content: bytes, span: Span) -> bytes:
     if span.ended - span.began <= _CLOCK_ALONE:
         content = _CLOCK.sub(lambda match: _TIME if _is_on_clock(match, span) else match[0], content)
     return content
+
+
+def alike_but_for_stamps(a: bytes, b: bytes, spans: tuple[Span, Span]) -> bool:
+    """Whether two contents differ only in whole seconds of the runs, each of four bytes, the least first."""
+    if len(a) != len(b):
+        return False
+    at = 0
+    while at < len(a):
+        if a[at : at + _AT_ONCE] == b[at : at + _AT_ONCE]:
+            at += _AT_ONCE
+            continue
+        at = next(place for place in range(at, len(a)) if a[place] != b[place])
+        start = next((it for it in range(max(at - 3, 0), at + 1) if _are_stamps(a, b, it, spans)), None)
+        if start is None:
+            return False
+        at = start + 4
+    return True
+
+
+def _are_stamps(a: bytes, b: bytes, at: int, spans: tuple[Span, Span]) -> bool:
+    found = (int.from_bytes(it[at : at + 4], "little") for it in (a, b))
+    return all(_is_within(it, 0, span) for it, span in zip(found, spans, strict=True))
 
 
 def _days(span: Span) -> Iterator[int]:
