@@ -99,7 +99,7 @@ def _of_day(day: int) -> re.Pattern[bytes]:
         rf"(?:{week},? )?0?{number} (?:{name}|{short}),? {year}",
         rf"(?:{week},? )?(?:{name}|{short}) 0?{number},? {year}",
     )
-    plain = rf"(?:{'|'.join(dates)})(?:(?:T|_|-|,? |,? at ){_HOURS.decode()})?"
+    plain = rf"(?:{'|'.join(dates)})(?:(?:T|_|-|@|,? |,? at ){_HOURS.decode()})?"
     packed = rf"{year}{month:02}{number:02}[-_T]?{_again('p')}"
     in_words = rf"(?:{week} )?{short} +{number} {_again('w')} {year}"  # as `ctime` of C
     text = rf"(?<![0-9A-Za-z.])(?:{plain}|{packed}|{in_words})(?![\d])"
