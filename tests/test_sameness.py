@@ -403,3 +403,8 @@ def test_times_in_hdf5_do_not_count() -> None:
     assert same(ours, hdf5(SPANS[1].began + 5, 2), spans=SPANS).grade == "different"
     assert same(ours, hdf5(SPANS[1].began + 500, 1), spans=SPANS).grade == "different"
     assert same(ours, hdf5(SPANS[1].began + 5, 1)).grade == "different"
+
+
+def test_a_pickle_that_was_damaged_is_different() -> None:
+    whole = pickle.dumps({"a", "b"}, protocol=4)
+    assert same(whole, whole.replace(b"(", b"N")).grade == "different"  # where the members of the set begin

@@ -100,7 +100,7 @@ def _same(a: bytes, b: bytes, leeway: Leeway, depth: int) -> Sameness:
             if is_one(a) and is_one(b):
                 try:
                     return look(a, b, leeway, depth + 1)
-                except (ValueError, OSError, EOFError, RecursionError, _FailedError, *_BROKEN):
+                except (ValueError, OSError, EOFError, _FailedError, *_BROKEN):
                     return Sameness(grade="different", note="bytes")
     return Sameness(grade="different", note=_first_difference(a, b))
 
@@ -134,8 +134,9 @@ _BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
     struct.error,
-    NotImplementedError,
+    *(ArithmeticError, LookupError, RuntimeError, TypeError, AttributeError, MemoryError),
 )
+"""What readers of formats raise besides for bytes that are none of theirs."""
 
 
 def _first_difference(a: bytes, b: bytes) -> str:
@@ -613,7 +614,8 @@ def _forget_durations(found: list[tuple[str, object]]) -> None:
 
 def _sort_members(found: list[tuple[str, object]]) -> None:
     """The members of a set, where all are plain values, in an order of their own."""
-    start = next(at for at in range(len(found) - 1, -1, -1) if found[at][0] == "MARK") + 1
+    start = next((at + 1 for at in range(len(found) - 1, -1, -1) if found[at][0] == "MARK"), 0)
+    _check(start > 0)
     members = found[start:]
     if all(name == "literal" or name in _PLAIN for name, _ in members):
         found[start:] = sorted(members, key=repr)
