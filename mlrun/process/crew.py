@@ -148,6 +148,7 @@ class Crew:
             self._reap()
         elif number == signal.SIGTSTP:
             self._pass_on(signal.SIGTSTP)
+            self._clear()  # the shell gets its terminal, and its cursor, as it was
             stop_ourselves(with_our_group=False)
         elif number == signal.SIGCONT:
             self._pass_on(signal.SIGCONT)
