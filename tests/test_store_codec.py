@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mlrun.errors import StoreError
@@ -326,6 +326,7 @@ records = st.builds(
 )
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # on a machine with much to do
 @given(records)
 def test_any_record_survives_a_round_trip(record: RunRecord) -> None:
     assert decoded(codec.encode(record)) == record
