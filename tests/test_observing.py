@@ -325,6 +325,19 @@ def test_many_files_are_one_data_set(project: Project, tmp_path: Path) -> None:
     assert len(list((tmp_path / "fetched").rglob("*.png"))) == 25
 
 
+def test_a_log_that_is_gone_costs_no_record(project: Project) -> None:
+    project.write('cat data.csv > out.csv; rm -r "$MLRUN_OBSERVE"', outputs=["out.csv"])
+    (project.folder / "data.csv").write_text("a\n")
+    record = project.record()
+    assert (record["status"], record["observed"], paths(record["outputs"])) == (
+        "finished",
+        "off",
+        ["out.csv"],
+    )
+    [said] = [each for each in record["warnings"] if "what the program read and wrote is not known" in each]
+    assert "No such file" in said
+
+
 @pytest.mark.parametrize("words", [("--no-observe",), ()])
 def test_it_can_be_switched_off(words: tuple[str, ...], project: Project) -> None:
     project.write("echo > out.csv", **({} if words else {"observe": False}))

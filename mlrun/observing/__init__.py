@@ -225,9 +225,24 @@ def with_observed(
     cache: Cache,
     narrator: Narrator,
 ) -> Observed:
-    """The record with the files that the program read and wrote."""
+    """The record with the files that the program read and wrote.
+
+    Whatever goes wrong, the run has ended and its record is worth more than what was seen.
+    """
     if watch.how == OFF:
         return Observed(replace(record, observed=OFF), watch.findings)
+    reader = data.Reader(cache, narrator)
+    try:
+        return _observed(record, watch, prepared, store, reader, caller)
+    except Exception as error:  # noqa: BLE001  a mistake of ours, too
+        said = str(error) if isinstance(error, OSError | MlrunError) else f"{type(error).__name__}: {error}"
+        finding = warning("not-observed", f"what the program read and wrote is not known: {said}")
+        return Observed(replace(record, observed=OFF), (*watch.findings, finding))
+
+
+def _observed(
+    record: RunRecord, watch: Watch, prepared: Prepared, store: Store, reader: data.Reader, caller: Caller
+) -> Observed:
     findings = list(watch.findings)
     try:
         how = _how(watch)
@@ -243,12 +258,8 @@ def with_observed(
             note = "not all files that the program opened are known: there was no room to note them"
             findings.append(warning("observed-in-part", note))
         findings += _of_blind(seen.blind if how == SHIM else ())
-    except (OSError, MlrunError) as error:
-        note = f"what the program read and wrote is not known: {error}"
-        return Observed(replace(record, observed=OFF), (*findings, warning("not-observed", note)))
     finally:
         _tidy_up(watch, store.home)
-    reader = data.Reader(cache, narrator)
     found = after.described(replace(record, observed=how), watch, seen, prepared, store, reader, caller)
     whole = how == SHIM and watch.looks and not partly and not seen.blind
     return replace(found, findings=(*findings, *found.findings), seen=found.seen if whole else None)
