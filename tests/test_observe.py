@@ -14,6 +14,7 @@ import pytest
 
 from mlrun.files import Cache
 from mlrun.observe import INCOMPLETE, building, events, rules, strace
+from mlrun.observe.events import Log
 from mlrun.observe.grouping import AT_MOST, MANY, by_folder, grouped
 from mlrun.observe.meaning import Read, Seen, understood
 from tests import observe
@@ -86,13 +87,15 @@ class Watched:
         return (self.folder / "now").stat().st_ctime_ns
 
     def seen(self, since: int, cwd: Path) -> Seen:
-        noted = self.events(cwd)
-        return understood(noted, rules=self.rules, since=since)
+        return understood(self.log(cwd), rules=self.rules, since=since)
 
     def events(self, cwd: Path) -> list[Event]:
+        return list(self.log(cwd).all())
+
+    def log(self, cwd: Path) -> Log:
         if self.how == "strace":
-            return list(strace.read(self.folder, str(cwd)))
-        return list(events.read(self.folder))
+            return Log(list(strace.read(self.folder, str(cwd))))
+        return events.read(self.folder)
 
 
 @pytest.fixture

@@ -155,7 +155,7 @@ def _try_out(library: Path, scratch: Path, variables: Mapping[str, str]) -> None
     seen.pop("BASH_ENV", None)
     try:
         _do(["/bin/sh", "-c", ": > opened"], scratch, seen, silent=True)
-        found = [event.path for event in read(folder)]
+        found = [event.path for event in read(folder).all()]
     finally:
         _remove_trial(scratch)
     if not any(path.endswith("/opened") for path in found):

@@ -12,8 +12,10 @@ import sys
 from typing import TYPE_CHECKING, NamedTuple
 
 from mlrun.observe import NOT_THE_PROGRAMS
+from mlrun.value import draft, field
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _HEAD = struct.Struct("<QQ")
@@ -41,25 +43,56 @@ class Event(NamedTuple):
     flags: int = 0
 
 
-def read(folder: Path) -> list[Event]:
-    """All events of the logs in a folder, each log's in its order. Raises OSError."""
-    events: list[Event] = []
+class Opened(NamedTuple):
+    """What a file was like when it was first opened, to be read or to be updated in place; as in `Event`."""
+
+    kind: str
+    time: int
+    size: int
+    modified: int
+
+
+@draft
+class Log:
+    """What was seen. Files that were opened only to be read are by far the most: they are `opened`, by folder
+    and name, the first time that each was; the rest are `events`, in any order."""
+
+    events: list[Event] = field(default_factory=list)
+    opened: dict[str, dict[str, Opened]] = field(default_factory=dict)
+
+    def all(self) -> Iterator[Event]:
+        """All as events."""
+        yield from self.events
+        for folder, files in self.opened.items():
+            yield from of_files(folder, files)
+
+
+def of_files(folder: str, files: dict[str, Opened]) -> Iterator[Event]:
+    """Files that were opened, as events."""
+    for name, (kind, time, size, modified) in files.items():
+        yield Event(kind, time, f"{folder}/{name}", "", size, modified)
+
+
+def read(folder: Path) -> Log:
+    """The logs in a folder. Raises OSError."""
+    found = Log()
     names = os.listdir(folder)
     passed = {name.removeprefix(NOT_THE_PROGRAMS) for name in names if name.startswith(NOT_THE_PROGRAMS)}
     for name in names:
         if name.startswith("log."):
             with open(folder / name, "rb") as file:
-                _add_events(events, file.read(), frozenset(map(int, passed)))
-    return events
+                _add(found, file.read(), frozenset(map(int, passed)))
+    return found
 
 
-def _add_events(events: list[Event], log: bytes, passed: frozenset[int]) -> None:
+def _add(found: Log, log: bytes, passed: frozenset[int]) -> None:
     if len(log) < _HEAD.size:
         return
     used, _ = _HEAD.unpack_from(log)
     at, end = _HEAD.size, min(used, len(log))
     unpack, head, encoding = _RECORD.unpack_from, _RECORD.size, sys.getfilesystemencoding()
-    add, new, kinds = events.append, tuple.__new__, _KINDS  # `new` is what Event() does, without a call more
+    opened, kinds = found.opened, _KINDS
+    new = tuple.__new__  # what Opened() does, without a call more
     while at + head <= end:  # there may be a hundred thousand: each call in here counts
         length, kind, time, size, modified, flags, pid = unpack(log, at)
         if length < head or at + length > len(log):
@@ -68,6 +101,16 @@ def _add_events(events: list[Event], log: bytes, passed: frozenset[int]) -> None
         if letter is not None and not (passed and pid in passed):
             ends = log.find(b"\0", at + head)
             path = log[at + head : ends].decode(encoding, "surrogateescape")
-            second = os.fsdecode(log[ends + 1 : log.find(b"\0", ends + 1)]) if letter in "ML" else ""
-            add(new(Event, (letter, time, path, second, size if modified else -1, modified, flags)))
+            if not modified:
+                size = -1
+            if letter == "R":
+                folder, _, name = path.rpartition("/")
+                files = opened.get(folder)
+                if files is None:
+                    files = opened[folder] = {}
+                if name not in files or time < files[name].time:
+                    files[name] = new(Opened, (letter, time, size, modified))
+            else:
+                second = os.fsdecode(log[ends + 1 : log.find(b"\0", ends + 1)]) if letter in "ML" else ""
+                found.events.append(Event(letter, time, path, second, size, modified, flags))
         at += length

@@ -12,7 +12,7 @@ from array import array
 from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from mlrun.observe.events import WAS_THERE
+from mlrun.observe.events import WAS_THERE, Opened, of_files
 from mlrun.observe.rules import BY_PRODUCTS_END
 from mlrun.observe.temporary import left_behind
 from mlrun.value import draft, field, replace, value
@@ -20,7 +20,7 @@ from mlrun.value import draft, field, replace, value
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from mlrun.observe.events import Event
+    from mlrun.observe.events import Event, Log
     from mlrun.observe.rules import Rules
 
 CROWD = 500
@@ -52,8 +52,9 @@ class Crowd(NamedTuple):
         """Those that are left."""
         if not names:
             return self
-        rows = zip(self.names, zip(self.sizes, self.modified, strict=True), strict=True)
-        return _crowd(self.folder, {name: stamp for name, stamp in rows if name not in names})
+        left = [at for at, name in enumerate(self.names) if name not in names]
+        sizes, modified = (array("q", [column[at] for at in left]) for column in (self.sizes, self.modified))
+        return Crowd(self.folder, tuple(self.names[at] for at in left), sizes, modified)
 
     def looked_at(self, names: Collection[str]) -> Iterator[Read]:
         """Some of them as they are by now; nothing of what is no file."""
@@ -112,7 +113,7 @@ _SOUGHT = {"N": "absent", "E": "found", "X": "executed"}
 class _Story:
     """What happened, before anybody looked at what is there now."""
 
-    reads: dict[str, dict[str, Event]] = field(default_factory=dict)
+    reads: dict[str, dict[str, Opened]] = field(default_factory=dict)
     """By folder, then by name."""
     written: dict[str, Event] = field(default_factory=dict)
     updated: dict[str, Event] = field(default_factory=dict)
@@ -126,13 +127,13 @@ class _Story:
     ways: dict[str, str] = field(default_factory=dict)
 
 
-def understood(events: Iterable[Event], *, rules: Rules, since: int, more_writes: Iterable[str] = ()) -> Seen:
-    """What the events say, of paths that the rules want; `since` is when the run began, by the clock that
+def understood(log: Log, *, rules: Rules, since: int, more_writes: Iterable[str] = ()) -> Seen:
+    """What a log says, of paths that the rules want; `since` is when the run began, by the clock that
     files are stamped with, ns since 1970.
 
     `more_writes` are files that are known to have been written, by whomever.
     """
-    story = _told(events, rules)
+    story = _told(log, rules)
     writes = dict.fromkeys(path for path in more_writes if not _is_as_read(path, story.reads))
     candidates = {**story.updated, **story.written}
     writes |= dict.fromkeys(path for path, event in candidates.items() if _was_written(path, event, since))
@@ -159,21 +160,43 @@ def understood(events: Iterable[Event], *, rules: Rules, since: int, more_writes
     )
 
 
-def _told(events: Iterable[Event], rules: Rules) -> _Story:
+def _told(log: Log, rules: Rules) -> _Story:
+    """What was merely read in a plain folder is taken as it is, once all else has been told in its order."""
     story, places = _Story(), _Places(rules)
-    for event in sorted(
-        events, key=itemgetter(1)
-    ):  # there may be a hundred thousand: each call in here counts
-        kind, _, path, _, _, _, _ = event
-        folder, _, name = path.rpartition("/")
+    moving = any(event.kind in "ML" for event in log.events)  # then it matters what went before what
+    ordered, plain = [*log.events], []
+    for folder, files in log.opened.items():
         place = places[folder]
-        if kind == "R" and place.is_plain and name not in _NO_NAMES and not path.endswith(BY_PRODUCTS_END):
-            if path not in story.written and path not in story.updated:
-                place.reads.setdefault(name, event)
+        if moving or not place.is_plain or _any_odd(files):
+            ordered += of_files(folder, files)
         else:
-            _tell(story, event, places)
+            plain.append((place, files))
+    for event in sorted(ordered, key=itemgetter(1)):
+        _tell(story, event, places)
+    touched = _by_folder((*story.written, *story.updated))
+    for place, files in plain:
+        for name in touched.get(place.path, ()):
+            if name in files and not _was_read_first(f"{place.path}/{name}", files[name], story):
+                del files[name]
+        for name, before in place.reads.items():
+            if name not in files or before.time < files[name].time:
+                files[name] = before
+        place.reads = files
     story.reads.update((place.path, place.reads) for place in places.values() if place.reads)
     return story
+
+
+def _any_odd(files: Collection[str]) -> bool:
+    """Whether some name among many may be one that says nothing of a file, or of what tools leave behind."""
+    if not _NO_NAMES.isdisjoint(files):
+        return True
+    text = "/" + "\0/".join(files) + "\0"
+    return any(f"{end}\0" in text for end in BY_PRODUCTS_END)
+
+
+def _was_read_first(path: str, opened: Opened, story: _Story) -> bool:
+    others = (story.written.get(path), story.updated.get(path))
+    return all(other is None or opened.time < other.time for other in others)
 
 
 def _tell(story: _Story, event: Event, places: _Places) -> None:
@@ -219,7 +242,8 @@ def _open(story: _Story, path: str, event: Event, places: _Places) -> None:
     known = path in story.written or path in story.updated
     if event.kind != "W" and not known and not (event.kind == "U" and event.size == 0):
         folder, _, name = path.rpartition("/")
-        places[folder].reads.setdefault(name, event)
+        first = Opened(event.kind, event.time, event.size, event.modified)
+        places[folder].reads.setdefault(name, first)
     if event.kind != "R" and not event.flags & os.O_APPEND:
         story.rewritten.add(path)
     if event.kind == "W":
@@ -240,7 +264,7 @@ def _move(story: _Story, old: str, new: str, event: Event, *, wanted: bool) -> N
         story.rewritten.update(moved)
 
 
-def _is_as_read(path: str, reads: dict[str, dict[str, Event]]) -> bool:
+def _is_as_read(path: str, reads: dict[str, dict[str, Opened]]) -> bool:
     """Whether a file that was read has the time and size that it had then: it got another mode, or name."""
     folder, _, name = path.rpartition("/")
     event = reads.get(folder, {}).get(name)
@@ -268,42 +292,46 @@ def _was_written(path: str, event: Event, since: int) -> bool:
     return status.st_ctime_ns >= since
 
 
-def _crowds(folders: dict[str, dict[str, Event]], writes: Iterable[str], since: int) -> Iterator[Crowd]:
-    written: dict[str, set[str]] = {}
-    for path in writes:
+def _by_folder(paths: Iterable[str]) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for path in paths:
         folder, _, name = path.rpartition("/")
-        written.setdefault(folder, set()).add(name)
+        found.setdefault(folder, set()).add(name)
+    return found
+
+
+def _crowds(folders: dict[str, dict[str, Opened]], writes: Iterable[str], since: int) -> Iterator[Crowd]:
+    written = _by_folder(writes)
     for folder, found in folders.items():
         if len(found) >= CROWD:
-            mine = written.get(folder, ())
-            plain = {
-                name: (event.size, event.modified)
-                for name, event in found.items()
-                if event.size >= 0 and event.modified < since and name not in mine
-            }
-            if len(plain) >= CROWD:
-                yield _crowd(folder, plain)
+            crowd, mine = _crowd(folder, found), written.get(folder, ())
+            if mine or min(crowd.sizes) < 0 or max(crowd.modified) >= since:
+                rest = {
+                    name: it
+                    for name, it in found.items()
+                    if it.size >= 0 and it.modified < since and name not in mine
+                }
+                crowd = _crowd(folder, rest)
+            if len(crowd.names) >= CROWD:
+                yield crowd
 
 
-def _crowd(folder: str, files: Mapping[str, tuple[int, int]]) -> Crowd:
+def _crowd(folder: str, files: Mapping[str, Opened]) -> Crowd:
     names = tuple(sorted(files))
-    sizes, modified = array("q"), array("q")
-    for name in names:
-        size, time = files[name]
-        sizes.append(size)
-        modified.append(time)
+    ordered = [files[name] for name in names]
+    sizes, modified = (array("q", map(itemgetter(column), ordered)) for column in (2, 3))
     return Crowd(folder, names, sizes, modified)
 
 
 def _by_path(
-    folders: Mapping[str, dict[str, Event]], without: Mapping[str, Collection[str]] | None = None
-) -> Iterator[tuple[str, Event]]:
+    folders: Mapping[str, dict[str, Opened]], without: Mapping[str, Collection[str]] | None = None
+) -> Iterator[tuple[str, Opened]]:
     for folder, found in folders.items():
         left_out = without.get(folder, ()) if without else ()
         yield from ((f"{folder}/{name}", event) for name, event in found.items() if name not in left_out)
 
 
-def _read(path: str, event: Event, writes: dict[str, None], since: int, *, others: bool) -> Read | None:
+def _read(path: str, event: Opened, writes: dict[str, None], since: int, *, others: bool) -> Read | None:
     """None where it is no input: made during the run, or no file."""
     made_meanwhile = event.size >= 0 and event.modified >= since
     state = _state(path, event.size, event.modified if event.size >= 0 else since)
@@ -343,7 +371,7 @@ class _Place:
 
     path: str
     is_plain: bool
-    reads: dict[str, Event] = field(default_factory=dict)
+    reads: dict[str, Opened] = field(default_factory=dict)
 
 
 class _Places(dict[str, _Place]):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from mlrun.observe import INCOMPLETE, rules
@@ -16,8 +15,6 @@ from mlrun.observing.values import PYTHON, STRACE, Observed
 from mlrun.value import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mlrun import data
     from mlrun.model import Caller, RunRecord
     from mlrun.observe.events import Event
@@ -58,21 +55,20 @@ def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
     if how == STRACE:
         from mlrun.observe import strace
 
-        events: Iterable[Event] = strace.read(watch.folder, str(prepared.snapshot.directory))
+        log = logs.Log(list(strace.read(watch.folder, str(prepared.snapshot.directory))))
     else:
-        events = logs.read(watch.folder)
+        log = logs.read(watch.folder)
     if watch.mounts is not None:
-        events = (_out_of_container(event, watch.mounts) for event in events)
-    noted = events if isinstance(events, list) else list(events)
+        log = logs.Log([_out_of_container(event, watch.mounts) for event in log.all()])
     more: tuple[str, ...] = ()
     partly = how == PYTHON or (watch.folder / INCOMPLETE).exists()
-    if partly or "S" in set(map(itemgetter(0), noted)):
+    if partly or any(event.kind == "S" for event in log.events):
         from mlrun.observe.walk import changed
 
         more = changed(prepared.snapshot.root, since=watch.since)
     its_rules = watch.rules if watch.mounts is None else _rules_of_mounted(watch.mounts)
     more = tuple(path for path in more if its_rules.wants(path))
-    return understood(noted, rules=its_rules, since=watch.since, more_writes=more)
+    return understood(log, rules=its_rules, since=watch.since, more_writes=more)
 
 
 def _out_of_container(event: Event, mounts: tuple[tuple[str, str], ...]) -> Event:
