@@ -136,6 +136,8 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def connect(where: Address) -> Any:
     """A client of the docker SDK (`docker.DockerClient`). Raises EnvironmentBuildError."""
+    if where.is_local:
+        _knock(where)
     import docker
     from docker.errors import DockerException
     from docker.tls import TLSConfig
@@ -156,6 +158,18 @@ def connect(where: Address) -> Any:
         raise _unreachable(where, error) from error
     client.api.timeout = PATIENCE
     return client
+
+
+def _knock(where: Address) -> None:
+    """Whether anybody is there is told before the SDK is imported, which leaves its socket open if not."""
+    import socket
+
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(_PATIENCE_TO_CONNECT)
+        try:
+            probe.connect(where.url.removeprefix("unix://"))
+        except OSError as error:
+            raise _unreachable(where, error) from error
 
 
 def _unreachable(where: Address, error: Exception) -> EnvironmentBuildError:
