@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from mlrun import data as rooms_data
 from mlrun import digest
-from mlrun.data import rows
+from mlrun.data import rows, tables
 from mlrun.errors import MlrunError
 from mlrun.model import Digest
 from mlrun.value import value
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+    from mlrun.files import Cache
     from mlrun.model import Artifact, RunRecord
     from mlrun.source.between import Trees
     from mlrun.store.objects import Objects
@@ -42,8 +43,11 @@ class Tree:
 class Contents:
     """Finds the bytes of a past run's inputs. `scratch` is a folder for what has to be unpacked."""
 
-    def __init__(self, objects: Objects, scratch: Path, trees: Callable[[], Trees | None]) -> None:
+    def __init__(
+        self, objects: Objects, scratch: Path, trees: Callable[[], Trees | None], cache: Cache
+    ) -> None:
         self._objects = objects
+        self._cache = cache
         self._scratch = scratch
         self._trees = trees
         self._count = 0
@@ -55,6 +59,9 @@ class Contents:
             return None
         if self._has(its_digest):
             return lambda: self._objects.open(its_digest)
+        kept = tables.find(self._cache, its_digest)
+        if kept is not None:
+            return lambda: open(kept, "rb")
         for path in (self.place(record, artifact), self._unpacked(record, artifact)):
             with contextlib.suppress(OSError, ValueError):
                 if path is not None and path.is_file() and digest.of_file(path) == its_digest:
@@ -78,10 +85,12 @@ class Contents:
         return None
 
     def _tree(self, manifest: bytes, folder: Path | None) -> Tree | None:
-        return self.of_manifest(manifest, folder, self._objects)
+        return self.of_manifest(manifest, folder, self._objects, self._cache)
 
     @staticmethod
-    def of_manifest(manifest: bytes, folder: Path | None, objects: Objects | None = None) -> Tree | None:
+    def of_manifest(
+        manifest: bytes, folder: Path | None, objects: Objects | None = None, cache: Cache | None = None
+    ) -> Tree | None:
         """The files that a manifest lists, opened in the store, or in the folder if they are still so."""
         try:
             entries = json.loads(manifest)["entries"]
@@ -100,6 +109,9 @@ class Contents:
             content = Digest(files[name][0])
             if objects is not None and _has(objects, content):
                 return objects.open(content)
+            kept = tables.find(cache, content) if cache is not None else None
+            if kept is not None:
+                return open(kept, "rb")
             if folder is None or digest.of_file(folder / name) != content:
                 raise FileNotFoundError(name)
             return open(folder / name, "rb")

@@ -6,6 +6,7 @@ A side of a comparison is a path, a run (its inputs), or `RUN:PATH` (one input o
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from pathlib import Path
@@ -99,6 +100,7 @@ class Desk:
         self._cache = cache
         self._caller = caller
         self._reader = reader
+        self._found: dict[str, Contents] = {}
         self._scratch = cache.temporary / f"data.{os.getpid()}.{time.monotonic_ns()}"
 
     def __enter__(self) -> Desk:
@@ -210,6 +212,13 @@ class Desk:
         return self._contents(side.record).tree(side.record, side.artifact)
 
     def _contents(self, record: RunRecord) -> Contents:
+        """What finds a run's inputs; one for all of them, since it may unpack its source."""
+        if record.id not in self._found:
+            self._found[record.id] = self._new_contents(record)
+        return self._found[record.id]
+
+    def _new_contents(self, record: RunRecord) -> Contents:
+        @functools.cache
         def trees() -> Trees | None:
             from mlrun.errors import SourceError
             from mlrun.source.between import Trees
@@ -225,7 +234,7 @@ class Desk:
                 )  # fmt: skip
             return None
 
-        return Contents(self._store.objects, self._scratch, trees)
+        return Contents(self._store.objects, self._scratch, trees, self._cache)
 
 
 def _matching(items: tuple[Artifact, ...], name: str) -> list[Artifact]:

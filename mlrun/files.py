@@ -166,6 +166,11 @@ class Cache:
         return self.root / "work-v1"
 
     @property
+    def tables(self) -> Path:
+        """Small tables that went into runs, by their digests."""
+        return self.root / "tables-v1"
+
+    @property
     def stamps(self) -> Path:
         """What files were like when they were last hashed."""
         return self.root / "stat-v1"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from mlrun.data import Found
     from mlrun.env import Asked
-    from mlrun.files import RunPaths
+    from mlrun.files import Cache, RunPaths
     from mlrun.model import (
         Artifact,
         BoundParameter,
@@ -285,19 +285,27 @@ def inputs(prepared: Prepared, reader: data.Reader) -> tuple[tuple[Artifact, ...
     return tuple(item.artifact for item in found), (*collected.findings, *findings)
 
 
-def keep_lists(inputs: tuple[Artifact, ...], directory: Path, reader: data.Reader, store: Store) -> None:
-    """What lay in folders that go in, so that later it can be told what differs; not the files themselves.
+def keep_lists(
+    inputs: tuple[Artifact, ...], directory: Path, reader: data.Reader, store: Store, cache: Cache
+) -> None:
+    """What lay in folders that go in, so that later it can be told what differs; of the files themselves only
+    small tables, for a while.
 
     Raises StoreError.
     """
     for item in inputs:
-        if not item.tree or item.digest is None or store.objects.has(item.digest):
+        if item.digest is None:
+            continue
+        if not item.tree:
+            data.keep_tables(cache, [(item.digest, directory / item.path)])
+        if not item.tree or store.objects.has(item.digest):
             continue
         again = data.describe(
             directory / item.path, shown=item.path, kind=item.kind, declared=True, reader=reader
         )
         if again.artifact.digest == item.digest and again.manifest is not None:
             store.objects.put_bytes(again.manifest)
+            data.keep_tables(cache, again.contents)
 
 
 def _shown(path: str, directory: Path) -> str:

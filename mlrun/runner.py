@@ -551,7 +551,7 @@ def _ready(
     _warn(stage, tuple(finding for finding in environment.findings if finding.message not in told))
     reader = data.Reader(stage.cache, stage.teller)
     inputs, findings = recording.inputs(prepared, reader)
-    recording.keep_lists(inputs, prepared.snapshot.directory, reader, store)
+    recording.keep_lists(inputs, prepared.snapshot.directory, reader, store, stage.cache)
     inputs = _with_their_runs(inputs, prepared, stage)
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))

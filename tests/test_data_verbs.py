@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from mlrun import data
+from mlrun.data import rows, tables
 from tests.shells import Shell
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 PROJECT = """
 name: sums
@@ -105,6 +105,59 @@ def test_runs_and_paths_are_compared_and_what_has_changed_since_is_said(shell: S
     wrong = shell.mlrun("data", "diff", "latest:nothing", "train.csv")
     assert "has no input `nothing`" in wrong.stderr
     assert "1 changed" not in shell.mlrun("data", "status").stdout
+
+
+def row_that_differs(shell: Shell, one: str, other: str, name: str) -> Any:
+    """What the comparison of one input says of its rows, in a process of its own: nothing is remembered."""
+    done = shell.mlrun("data", "diff", one, other, "--json")
+    assert done.returncode == 1, done.stderr
+    [found] = [item for item in json.loads(done.stdout) if item["name"].endswith(name)]
+    return found
+
+
+def test_rows_of_tables_that_nobody_else_keeps_are_compared(shell: Shell) -> None:
+    """Data that git ignores, edited in place: declared, in a folder, and merely read."""
+    (shell.cwd / "more").mkdir()
+    (shell.cwd / "MLproject").write_text(
+        PROJECT.replace("images]", "more]").replace("train.csv >", "train.csv other.csv >")
+    )
+    for name in ("more/part.csv", "other.csv"):
+        (shell.cwd / name).write_bytes((shell.cwd / "train.csv").read_bytes())
+    (shell.cwd / ".gitignore").write_text("*.csv\nout.txt\n")
+    os.system(
+        f"cd {shell.cwd} && git init -q . && git add . && git -c user.name=a -c user.email=a@b commit -qm x"
+    )
+    first = shell.record(".")["id"]
+    for name in ("train.csv", "more/part.csv", "other.csv"):
+        table = shell.cwd / name
+        table.write_text(table.read_text().replace("\n7,14\n", "\n7,15\n"))
+    for name in ("train.csv", "other.csv"):
+        assert row_that_differs(shell, first, name, name)["rows_changed"] == 1
+    second = shell.record(".")["id"]
+    for name in ("train.csv", "other.csv"):
+        assert row_that_differs(shell, first, second, name)["rows_changed"] == 1
+    shown = shell.mlrun("data", "diff", first, second).stdout
+    assert "part.csv: 1 row of 50 changed" in shown
+    assert "first at row 8: y 14 → 15" in shell.mlrun("diff", first, second).stdout
+    kept = list((Path(shell.variables["MLRUN_CACHE"]) / "tables-v1").iterdir())
+    assert len(kept) == 2  # three files of two contents
+    refused = shell.mlrun("reproduce", first)  # they are there to be compared only
+    assert (refused.returncode, "train.csv" in refused.stderr + refused.stdout) == (2, True)
+    kept[0].write_text("damaged")
+    kept[1].write_text("damaged")
+    assert "rows_changed" not in row_that_differs(shell, first, second, "train.csv")
+    assert shell.mlrun("gc", "--keep-days", "0").returncode == 0
+    assert list((Path(shell.variables["MLRUN_CACHE"]) / "tables-v1").iterdir()) == []
+
+
+def test_a_large_table_is_not_kept(shell: Shell) -> None:
+    (shell.cwd / "train.csv").write_bytes(b"x,y\n" + b"1,2\n" * (tables.KEEP_UP_TO // 4))
+    shell.record(".")
+    assert not (Path(shell.variables["MLRUN_CACHE"]) / "tables-v1").exists()
+
+
+def test_what_has_rows_is_kept() -> None:
+    assert set(data.TABLES) == {*rows._KINDS, *rows._PARQUET}
 
 
 def test_without_a_good_run_nothing_can_be_told(shell: Shell) -> None:

@@ -19,6 +19,8 @@ from mlrun.model import Artifact, Digest, Finding
 from mlrun.value import replace, value
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mlrun.data.trees import Tree
     from mlrun.files import Cache
     from mlrun.model import DataSpec
@@ -33,8 +35,11 @@ __all__ = [
     "describe",
     "describe_some",
     "download",
+    "keep_tables",
 ]
 
+TABLES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+"""Endings of what `rows` compares row by row."""
 _READ_ALL = Reader()
 
 
@@ -162,11 +167,21 @@ def download(url: str, destination_folder: Path) -> Path:
     return downloads.download(url, destination_folder)
 
 
-def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
-    """Forget files that were last read before a time; how many memories, and the bytes that frees."""
-    from mlrun.data import memory
+def keep_tables(cache: Cache, files: Iterable[tuple[Digest, Path]]) -> None:
+    """Copies of small tables, by their digests, as long as `collect_garbage` leaves them; see `tables`."""
+    wanted = [each for each in files if each[1].name.lower().endswith(TABLES)]
+    if wanted:
+        from mlrun.data import tables
 
-    return memory.collect_garbage(cache, older_than=older_than)
+        tables.keep(cache, wanted)
+
+
+def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
+    """Forget what was read, and tables that were kept, before a time; how many, and the bytes that frees."""
+    from mlrun.data import memory, tables
+
+    counts = [room.collect_garbage(cache, older_than=older_than) for room in (memory, tables)]
+    return sum(count for count, _ in counts), sum(freed for _, freed in counts)
 
 
 def _describe_folder(root: Path, artifact: Artifact, reader: Reader, *, contents: bool) -> Found:

@@ -69,7 +69,7 @@ class _Comparison:
         before, after = self.before, self.after
         differ = before.source and after.source and before.source.tree != after.source.tree
         compared = code.code(before, after, self.trees_of_both() if differ else None, patch=patch)
-        contents = Contents(self.store.objects, self.scratch, self.trees_of_both)
+        contents = Contents(self.store.objects, self.scratch, self.trees_of_both, self.cache)
         found = (
             data.data(before, after, contents),
             compared.code,

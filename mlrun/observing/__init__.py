@@ -233,7 +233,7 @@ def with_observed(
         return Observed(replace(record, observed=OFF), watch.findings)
     reader = data.Reader(cache, narrator)
     try:
-        return _observed(record, watch, prepared, store, reader, caller)
+        return _observed(record, watch, prepared, store, reader, caller, cache)
     except Exception as error:  # noqa: BLE001  a mistake of ours, too
         said = str(error) if isinstance(error, OSError | MlrunError) else f"{type(error).__name__}: {error}"
         finding = warning("not-observed", f"what the program read and wrote is not known: {said}")
@@ -241,7 +241,13 @@ def with_observed(
 
 
 def _observed(
-    record: RunRecord, watch: Watch, prepared: Prepared, store: Store, reader: data.Reader, caller: Caller
+    record: RunRecord,
+    watch: Watch,
+    prepared: Prepared,
+    store: Store,
+    reader: data.Reader,
+    caller: Caller,
+    cache: Cache,
 ) -> Observed:
     findings = list(watch.findings)
     try:
@@ -260,7 +266,8 @@ def _observed(
         findings += _of_blind(seen.blind if how == SHIM else ())
     finally:
         _tidy_up(watch, store.home)
-    found = after.described(replace(record, observed=how), watch, seen, prepared, store, reader, caller)
+    record = replace(record, observed=how)
+    found = after.described(record, watch, seen, prepared, store, reader, caller, cache)
     whole = how == SHIM and watch.looks and not partly and not seen.blind
     return replace(found, findings=(*findings, *found.findings), seen=found.seen if whole else None)
 

@@ -16,6 +16,7 @@ from mlrun.value import replace
 
 if TYPE_CHECKING:
     from mlrun import data
+    from mlrun.files import Cache
     from mlrun.model import Caller, RunRecord
     from mlrun.observe.events import Event
     from mlrun.observe.meaning import Seen
@@ -32,10 +33,11 @@ def described(
     store: Store,
     reader: data.Reader,
     caller: Caller,
+    cache: Cache,
 ) -> Observed:
     """The record with the files that were seen; those that the run made are put into the store."""
     around = Surroundings(prepared, caller)
-    inputs = Inputs(record, around, store, reader, caller)
+    inputs = Inputs(record, around, store, reader, caller, cache)
     outputs = Outputs(record, prepared, around, store, reader)
     record = replace(
         record,

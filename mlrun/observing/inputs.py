@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from mlrun.data.trees import Tree
+    from mlrun.files import Cache
     from mlrun.model import Caller, Finding, RunRecord
     from mlrun.observe.grouping import Group
     from mlrun.observe.meaning import Crowd, Read, Seen
@@ -48,8 +49,15 @@ class Inputs:
     """
 
     def __init__(
-        self, record: RunRecord, around: Surroundings, store: Store, reader: data.Reader, caller: Caller
+        self,
+        record: RunRecord,
+        around: Surroundings,
+        store: Store,
+        reader: data.Reader,
+        caller: Caller,
+        cache: Cache,
     ) -> None:
+        self._cache = cache
         self.findings: list[Finding] = []
         self.unlike: list[Read] = []
         self._store = store
@@ -164,6 +172,7 @@ class Inputs:
             Path(path), shown=shown, kind="data", declared=False, reader=self._reader, contents=False
         )
         self.findings += found.findings
+        data.keep_tables(self._cache, found.contents)
         return found.artifact
 
     def _described(self, group: Group, without: frozenset[str]) -> data.Found:
@@ -184,9 +193,11 @@ class Inputs:
         """Which files a folder's digest is of: without that, nobody can tell later which of them changed."""
         with contextlib.suppress(OSError, StoreError):
             if artifact.digest is not None and not self._store.objects.has(artifact.digest):
-                manifest = describe().manifest
+                again = describe()
+                manifest = again.manifest
                 if manifest is not None:
                     self._store.objects.put_bytes(manifest)
+                    data.keep_tables(self._cache, again.contents)
 
     # --- as it was
 
