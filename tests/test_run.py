@@ -406,7 +406,8 @@ def test_a_log_is_followed_to_its_end(shell: Shell, project: Path) -> None:
 
 
 @pytest.mark.slow
-def test_twenty_at_once_on_a_cold_cache_build_one_environment(shell: Shell, project: Path) -> None:
+def test_twenty_at_once_on_a_cold_cache_build_one_environment(tmp_path: Path, project: Path) -> None:
+    shell = Shell(tmp_path / "cold", project)
     write(project, "python -c 'import six; print(six.__version__)'")
     text = (project / "MLproject").read_text().replace("requirements: []", "requirements: [six==1.16.0]")
     (project / "MLproject").write_text(text)
