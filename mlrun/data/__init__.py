@@ -178,10 +178,9 @@ def keep_tables(cache: Cache, files: Iterable[tuple[Digest, Path]]) -> None:
 
 def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
     """Forget what was read, and tables that were kept, before a time; how many, and the bytes that frees."""
-    from mlrun.data import memory, tables
+    from mlrun.data import memory
 
-    counts = [room.collect_garbage(cache, older_than=older_than) for room in (memory, tables)]
-    return sum(count for count, _ in counts), sum(freed for _, freed in counts)
+    return memory.collect_garbage(cache, older_than=older_than)
 
 
 def _describe_folder(root: Path, artifact: Artifact, reader: Reader, *, contents: bool) -> Found:

@@ -112,15 +112,17 @@ def adopt(file: Path, place: Path) -> None:
 
 
 def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
-    """Forget what was last learned before a time; how many, and how many bytes that freed."""
+    """Forget what was last learned, and tables that were kept, before a time; how many, and how many bytes
+    that freed."""
     removed = freed = 0
-    with contextlib.suppress(FileNotFoundError):
-        for file in list(cache.stamps.iterdir()):
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                if status.st_mtime < older_than:
-                    remove_tree(file, trash=cache.trash)
-                    removed, freed = removed + 1, freed + status.st_size
+    for folder in (cache.stamps, cache.tables):
+        with contextlib.suppress(FileNotFoundError):
+            for file in list(folder.iterdir()):
+                with contextlib.suppress(OSError):
+                    status = file.stat()
+                    if status.st_mtime < older_than:
+                        remove_tree(file, trash=cache.trash)
+                        removed, freed = removed + 1, freed + status.st_size
     return removed, freed
 
 

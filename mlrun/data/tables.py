@@ -49,19 +49,6 @@ def find(cache: Cache, its_digest: Digest) -> Path | None:
     return None
 
 
-def collect_garbage(cache: Cache, *, older_than: float) -> tuple[int, int]:
-    """Remove what was kept before a time; how many, and how many bytes that freed."""
-    removed = freed = 0
-    with contextlib.suppress(FileNotFoundError):
-        for file in list(cache.tables.iterdir()):
-            with contextlib.suppress(OSError):
-                status = file.stat()
-                if status.st_mtime < older_than:
-                    file.unlink()
-                    removed, freed = removed + 1, freed + status.st_size
-    return removed, freed
-
-
 def _place(cache: Cache, its_digest: Digest) -> Path:
     return cache.tables / digest.hex_of(its_digest)
 
