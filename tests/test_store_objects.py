@@ -304,17 +304,23 @@ def test_an_object_made_young_while_it_is_collected_is_put_back(store: Store) ->
 
 
 def test_leftovers_and_trash_are_removed_once_they_are_old(store: Store) -> None:
-    add(store, record())
+    made = record()
+    add(store, made)
+    half = store.home.run(made.id).root / ".record.json.12.34"
+    half.write_bytes(b"{")
     (store.home.temporary / "object.1.2").write_bytes(b"half")
     (store.home.run("b" * 32).root).mkdir(parents=True)
     store.home.trash.mkdir()
     (store.home.trash / "old").write_bytes(b"")
     store.collect_garbage()
     assert (store.home.temporary / "object.1.2").exists()
+    assert half.exists()
     assert list(store.home.trash.iterdir()) == []
     age(store.home)
     store.collect_garbage()
     assert not (store.home.temporary / "object.1.2").exists()
+    assert not half.exists()
+    assert store.load(made.id) == made
     assert not store.home.run("b" * 32).root.exists()
     assert store.usage().runs == 1
 

@@ -125,6 +125,10 @@ def _remove_leftovers(home: Home, young: float) -> None:
                 and not is_locked(paths.alive)
             ):
                 remove_tree(paths.root, trash=home.trash)
+                continue
+            for path in paths.root.glob(".*.json.*"):  # `write_atomic` had not come to rename it
+                if path.stat().st_mtime <= young:
+                    path.unlink()
 
 
 @value
