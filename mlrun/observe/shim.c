@@ -268,7 +268,7 @@ static int is_new(char kind, const char *path, uint64_t place) {
 static uint64_t moves;   /* how often the working directory has changed */
 static uint64_t renames; /* how often something got another name, be it a folder above us */
 
-/* The working directory, asked for once: the question costs more than all the rest of telling a file. Threads may
+/* The working directory, asked for once: the question costs as much as all the rest of telling a file. Threads may
  * ask at once, so that `turn` is odd while somebody writes. A process that shares our memory until it starts a
  * program (vfork) shares this too; where one that did not begin here goes elsewhere, nothing is kept any more. */
 static struct {
