@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from mlrun import data, source
+from mlrun.source.listing import Listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
 
     from mlrun.files import Cache
     from mlrun.model import Caller, Snapshot
-    from mlrun.source.listing import Listed
     from mlrun.store import Store
 
 T = TypeVar("T")
@@ -82,7 +82,9 @@ class Site:
             return self.listed
         cut = len(folder) + 1
         return tuple(
-            each._replace(path=each.path[cut:]) for each in self.listed if each.path.startswith(f"{folder}/")
+            Listed((each.path[cut:], each.mode, each.id))
+            for each in self.listed
+            if each.path.startswith(f"{folder}/")
         )
 
     @cached_property

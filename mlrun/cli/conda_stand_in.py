@@ -22,7 +22,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _answer(arguments: list[str]) -> int:
-    from mlrun import observing, standin
+    from mlrun import standin
+    from mlrun.observe import unobserved
 
     _, cache = context.places()
     match arguments:
@@ -33,7 +34,7 @@ def _answer(arguments: list[str]) -> int:
         case ["where", wanted]:
             sys.stdout.write(standin.place(cache, wanted))
         case ["env", "create", *options] | ["create", *options]:
-            caller = observing.unobserved(context.caller())
+            caller = unobserved(context.caller())
             file = _value(options, "-f", "--file")
             path = Path(caller.directory, file) if file else None
             name = _value(options, "-n", "--name")

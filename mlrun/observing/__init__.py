@@ -12,10 +12,10 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import data, observe
+from mlrun import data
 from mlrun.errors import EnvironmentBuildError, MlrunError
 from mlrun.files import copy_file, remove_tree, write_atomic
-from mlrun.observe import building, rules
+from mlrun.observe import INCOMPLETE, building, rules
 from mlrun.observing.values import OFF, PYTHON, SHIM, STRACE, Observed, Watch, warning
 from mlrun.value import replace
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlrun.recording import Prepared
     from mlrun.store import Store
 
-__all__ = ["Observed", "Watch", "begin", "unobserved", "variables", "watched", "with_observed"]
+__all__ = ["Observed", "Watch", "begin", "variables", "watched", "with_observed"]
 
 _HOOK = Path(building.__file__).with_name("hook") / "sitecustomize.py"
 _MLFLOWS_FOLDER = "/mlflow/projects/code"  # where MLflow mounts a project, and we too
@@ -66,16 +66,6 @@ def begin(prepared: Prepared, environment: Environment, *, home: Home, cache: Ca
         note = f"the files that the program opens were not observed: {error.strerror}"
         return replace(watch, how=OFF, findings=(*watch.findings, warning("not-observed", note)))
     return watch
-
-
-def unobserved(caller: Caller) -> Caller:
-    """For a run started by the program of another: what we do ourselves is not that program's doing."""
-    folder = caller.variables.get("MLRUN_OBSERVE")
-    if not folder:
-        return caller
-    with contextlib.suppress(OSError):
-        (Path(folder) / f"{observe.NOT_THE_PROGRAMS}{os.getpid()}").touch()
-    return replace(caller, variables={**caller.variables, "MLRUN_OBSERVE": ""})
 
 
 def _with_shim(watch: Watch, cache: Cache, caller: Caller, *, insisted: bool) -> Watch:
@@ -252,7 +242,7 @@ def _observed(
     findings = list(watch.findings)
     try:
         how = _how(watch)
-        partly = (watch.folder / observe.INCOMPLETE).exists()
+        partly = (watch.folder / INCOMPLETE).exists()
         heard = partly or any(name.startswith("log.") for name in os.listdir(watch.folder))
         if how == SHIM and not heard:
             nothing = _nothing() if watch.looks else None

@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import caching, observing, recording, runner, source
+from mlrun import caching, recording, runner, source
 from mlrun.errors import MlrunError
+from mlrun.observe import unobserved
 from mlrun.orchestration import parent
 from mlrun.orchestration.planning import planned
 from mlrun.orchestration.resuming import changed, options
 from mlrun.orchestration.telling import Noted, StepTeller, Story
 from mlrun.orchestration.values import Order, Wishes
 from mlrun.pipelines.schedule import Schedule
-from mlrun.process import leftovers
 from mlrun.recording import Prepared
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
@@ -44,7 +44,7 @@ def run(taken: Taken, stage: Stage, wishes: Wishes) -> RunRecord | None:
     None where it turns out to need nothing: then it is a run as any other, and the caller's to make. Raises
     MlrunError where nothing could be started.
     """
-    stage = replace(stage, caller=observing.unobserved(stage.caller))
+    stage = replace(stage, caller=unobserved(stage.caller))
     stage.home.prepare()
     going = None
     try:
@@ -116,6 +116,8 @@ class _Run:
         before = self._wishes.resumes
         if before is None:
             return record
+        from mlrun.process import leftovers
+
         for step in before.steps:
             if step.state == "lost" and (count := leftovers.end(step.run)):
                 said = f"what still ran of `{step.name}` was ended: {words.plural(count, 'program')}"

@@ -386,10 +386,10 @@ class _Job:
 
 
 def _project_folder(target: Target) -> Path:
-    from mlrun.source.checkout import check_subdirectory
-
     top = Path(os.path.realpath(target.location))
     if target.subdirectory:
+        from mlrun.source.checkout import check_subdirectory
+
         check_subdirectory(top, target.subdirectory)
     return Path(os.path.realpath(top / target.subdirectory))
 

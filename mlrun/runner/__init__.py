@@ -14,119 +14,53 @@ import contextlib
 import os
 import time
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from mlrun import (
     caching,
     data,
     determinism,
     env,
-    files,
     host,
-    observing,
-    pipelines,
     process,
     project,
     recording,
-    reporting,
     resolve,
     source,
-    standin,
 )
 from mlrun.errors import MlrunError
-from mlrun.model import Job, Narrator
+from mlrun.observe import unobserved
 from mlrun.recording import Past, Prepared
+from mlrun.runner.values import Common, Stage, Taken, Teller
+from mlrun.runner.variables import given
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
-from mlrun.value import draft, field, replace, value
+from mlrun.value import replace, value
 from mlrun.views import record as record_view
 from mlrun.views import summary
 from mlrun.yamlfile import Memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
+    from pathlib import Path
 
     from mlrun.env import Plan
-    from mlrun.files import Cache, Home, RunPaths
-    from mlrun.model import (
-        Artifact,
-        Caller,
-        Determinism,
-        Environment,
-        EnvironmentFacts,
-        Finding,
-        Outcome,
-        Project,
-        RunRecord,
-        RunRequest,
-        RunSpec,
-        Snapshot,
-    )
+    from mlrun.model import Artifact, Determinism, Environment, Finding, RunRecord, RunRequest, Snapshot
+    from mlrun.observing import Observed
 
 
-_LAST_WORDS = 16 * 1024
-"""Bytes of a failed program's output that are looked at."""
+__all__ = [
+    "NOT_AT_HAND", "Common", "Stage", "Taken", "Teller",
+    "asked", "look", "plan", "run", "run_again", "spared", "step", "take",
+]  # fmt: skip
+
 NOT_AT_HAND = "its environment or its inputs are not there yet"
 """Why nothing can be looked for in the cache as yet."""
 
 
-class Teller(Narrator, Protocol):
-    """Who tells a person how the run goes on: the rooms' events, and the runner's facts under a label."""
-
-    def fact(self, label: str, text: str) -> None:
-        """`source`, `wine  main 3f2a91c07`."""
-
-    def warn(self, finding: Finding) -> None:
-        """Something that a person should know and can live with."""
-
-    def output_begins(self) -> None:
-        """From here on the terminal is the program's."""
-
-    def output_ends(self) -> None:
-        """The program has ended."""
-
-    def pause(self) -> None:
-        """Others are about to write to the terminal: leave nothing there that they would write into."""
-
-    def close(self) -> None:
-        """Leave the terminal as it was."""
-
-
-@value
-class Stage:
-    """Where a run takes place: who asks, the folders of ours, who tells, and where the output goes.
-
-    `stdout` and `stderr` are file descriptors; `terminal` says whether they are one.
-    """
-
-    caller: Caller
-    home: Home
-    cache: Cache
-    teller: Teller
-    stdout: int = 1
-    stderr: int = 2
-    terminal: bool = False
-
-
-@value
-class Taken:
-    """A source, pinned, and its project file understood: `run_id` names the run, and a checkout of ours."""
-
-    run_id: str
-    request: RunRequest
-    snapshot: Snapshot
-    project: Project
-
-    @property
-    def may_have_steps(self) -> bool:
-        """Whether what is asked for could need other entry points: then it is `orchestration`'s affair."""
-        return pipelines.may_be_one(self.project, self.request.entry_point)
-
-
 def take(request: RunRequest, stage: Stage) -> Taken:
     """Find and pin what a request names; a checkout of ours is to be run, or released, by the caller."""
-    stage = replace(stage, caller=observing.unobserved(stage.caller))
+    stage = replace(stage, caller=unobserved(stage.caller))
     stage.cache.prepare()
     run_id = new_id()
     snapshot = source.take(
@@ -165,7 +99,7 @@ def run(taken: Taken, stage: Stage) -> RunRecord:
 
     Raises MlrunError where mlrun cannot do its part; if the record was open by then, it says so too.
     """
-    stage = replace(stage, caller=observing.unobserved(stage.caller))
+    stage = replace(stage, caller=unobserved(stage.caller))
     stage.home.prepare()
     store = Store(stage.home, stage.teller)
     kept: set[str] = set()
@@ -179,20 +113,6 @@ def step(prepared: Prepared, stage: Stage, *, site: caching.Site | None = None) 
     `site` is what earlier steps have learned of the source, for as long as none of them was really run.
     """
     return _recorded(prepared, set(), Store(stage.home, stage.teller), stage, site=site)
-
-
-@draft
-class Common:
-    """What steps have in common that are looked for and not run, learned by the first of them.
-
-    `records` were opened for the source as it is now, by the variables that their entry points set; the rest
-    is the environment's.
-    """
-
-    records: dict[object, RunRecord] = field(default_factory=dict)
-    environment: Environment | None = None
-    facts: EnvironmentFacts | None = None
-    determinism: dict[object, Determinism] = field(default_factory=dict)
 
 
 def spared(prepared: Prepared, stage: Stage, site: caching.Site, common: Common) -> RunRecord | None:
@@ -300,6 +220,8 @@ def _recorded(
     ready = _at_hand(record, prepared, store, stage)
     if ready is not None and (spared := _spared(*ready, prepared, site, stage, began=began)):
         return _added(spared, store.add, site)
+    from mlrun.runner import execution
+
     with store.create(record):
         try:
             record, environment = ready or _ready(record, prepared, store, stage)
@@ -308,23 +230,23 @@ def _recorded(
             store.save(record)
             wanted = _wanted_later(record, environment, prepared, site)
             before = recording.stamps(prepared.spec.outputs, prepared.snapshot.directory)
-            watch = _watch(prepared, environment, stage)
-            outcome = _execute(record, prepared, environment, watch, store=store, stage=stage)
+            watch = execution.watch(prepared, environment, stage)
+            outcome = execution.execute(record, prepared, environment, watch, store=store, stage=stage)
             record = recording.with_outcome(record, outcome, prepared.spec)
-            observed = _observed(record, watch, prepared, store, stage)
+            observed = execution.observed(record, watch, prepared, store, stage)
             record, seen = observed.record, (*observed.findings, *_taken_away(wanted, observed))
             kept |= observed.kept
             record, findings = recording.close_record(
                 record, prepared, outcome, before=before, kept=kept, store=store, caller=stage.caller
             )
-            told = _told(environment, prepared, stage)
-            record, noticed = reporting.with_reported(record, environment, store, variables=told)
-            record, found = reporting.with_files(
-                record, store, written=observed.written, directory=prepared.snapshot.directory
+            record, noticed = execution.with_reports(
+                record, observed.written, prepared, environment, store, stage
             )
-            noticed = (*noticed, *found)
             record = recording.with_warnings(record, (*noticed, *seen))
-            changed = (*env.changed(environment), *_advice(record, prepared, environment, store, stage))
+            changed = (
+                *env.changed(environment),
+                *execution.advice(record, prepared, environment, store, stage),
+            )
             if wanted is not None:
                 record, unkept = _kept_for_later(record, wanted, observed, (*findings, *changed), stage)
                 changed = (*changed, *unkept)
@@ -443,7 +365,7 @@ def _wanted_later(
     return _Wanted(case=case, key=key, why_not=why_not, site=site, since=since)
 
 
-def _taken_away(wanted: _Wanted | None, observed: observing.Observed) -> tuple[Finding, ...]:
+def _taken_away(wanted: _Wanted | None, observed: Observed) -> tuple[Finding, ...]:
     """What earlier runs left among the outputs of one that others may be spared by."""
     if wanted is None or observed.record.status != "finished":
         return ()
@@ -455,7 +377,7 @@ def _taken_away(wanted: _Wanted | None, observed: observing.Observed) -> tuple[F
 def _kept_for_later(
     record: RunRecord,
     wanted: _Wanted,
-    observed: observing.Observed,
+    observed: Observed,
     findings: tuple[Finding, ...],
     stage: Stage,
 ) -> tuple[RunRecord, tuple[Finding, ...]]:
@@ -594,13 +516,13 @@ def _determinism(prepared: Prepared, environment: Environment, stage: Stage) -> 
     """What the run gets so that it can be repeated."""
     spec, past = prepared.spec, prepared.past
     contained = environment.kind == "docker"
-    given = _given(prepared, environment, stage)
+    variables = given(prepared, environment, stage)
     umask = None if contained else process.umask()
     if past is not None and past.determinism is not None:
-        again = determinism.again(past.determinism, given, declared=dict(spec.variables))
+        again = determinism.again(past.determinism, variables, declared=dict(spec.variables))
         return replace(again, umask=again.umask if not contained else None)
     if not spec.deterministic:
-        return determinism.switched_off(given, umask=umask)
+        return determinism.switched_off(variables, umask=umask)
     try:
         committed = source.committed(prepared.snapshot, caller=stage.caller)
     except MlrunError:
@@ -611,17 +533,7 @@ def _determinism(prepared: Prepared, environment: Environment, stage: Stage) -> 
         locale=host.utf8_locale(),
         contained=contained,
     )
-    return determinism.chosen(wanted, given, declared=dict(spec.variables), umask=umask)
-
-
-def _given(prepared: Prepared, environment: Environment, stage: Stage) -> dict[str, str]:
-    """The variables that others give the program: the caller, the environment, the project."""
-    given = {**_told(environment, prepared, stage), **dict(environment.variables)}
-    container = prepared.asked.container
-    for name, text in container.variables if container else ():
-        if text is not None or name in stage.caller.variables:
-            given[name] = stage.caller.variables.get(name, "") if text is None else text
-    return given | dict(prepared.spec.variables)
+    return determinism.chosen(wanted, variables, declared=dict(spec.variables), umask=umask)
 
 
 def _day(prepared: Prepared, stage: Stage) -> env.Day:
@@ -634,178 +546,9 @@ def _day(prepared: Prepared, stage: Stage) -> env.Day:
     return env.choose_day(prepared.asked, request.as_of, committed_at=committed_at)
 
 
-def _watch(prepared: Prepared, environment: Environment, stage: Stage) -> observing.Watch:
-    return observing.begin(prepared, environment, home=stage.home, cache=stage.cache, caller=stage.caller)
-
-
-def _observed(
-    record: RunRecord, watch: observing.Watch, prepared: Prepared, store: Store, stage: Stage
-) -> observing.Observed:
-    return observing.with_observed(
-        record, watch, prepared, store, caller=stage.caller, cache=stage.cache, narrator=stage.teller
-    )
-
-
-def _execute(
-    record: RunRecord,
-    prepared: Prepared,
-    environment: Environment,
-    watch: observing.Watch,
-    *,
-    store: Store,
-    stage: Stage,
-) -> Outcome:
-    """The program itself, which has the terminal until it ends."""
-    paths = store.home.run(record.id)
-    stage.teller.fact("command", prepared.shown_command)
-    stage.teller.output_begins()
-    job = _job(prepared.spec, prepared.snapshot, environment, paths, caller=stage.caller, run_id=record.id)
-    told, arguments = _told(environment, prepared, stage), prepared.request.docker_args
-    host = None
-    if reporting.is_wanted(environment, told):
-        host = env.address_of_ours(environment, stage.caller, arguments)
-    steps = standin.variables(stage.cache, environment, job.variables) if host else {}
-    listening = reporting.listening(
-        record,
-        paths,
-        variables=told,
-        host=host,
-        directory=prepared.snapshot.directory,
-        narrator=stage.teller,
-    )
-    with listening as settings:
-        settings = {**_pinned(record, job.variables), **settings, **steps}
-        settings |= observing.variables(watch, job.variables)
-        umask = record.determinism.umask if record.determinism else None
-        job = replace(job, variables=_changed(job.variables, settings), umask=umask)
-        visit = _visit(prepared, paths, stage, settings)
-        try:
-            outcome = process.run(
-                observing.watched(watch, env.enter(environment, job, visit)),
-                stdout=stage.stdout,
-                stderr=stage.stderr,
-                terminal=stage.terminal,
-            )
-        finally:
-            env.leave(environment, visit)
-    stage.teller.output_ends()
-    return env.amended(environment, visit, outcome)
-
-
-def _pinned(record: RunRecord, given: Mapping[str, str]) -> Mapping[str, str | None]:
-    """What is set so that the run can be repeated; None takes a variable away."""
-    return determinism.settings(record.determinism, given) if record.determinism else {}
-
-
-def _told(environment: Environment, prepared: Prepared, stage: Stage) -> Mapping[str, str]:
-    """Of the caller's variables those that the program sees: into a container come only the declared ones."""
-    callers = {} if environment.kind == "docker" else stage.caller.variables
-    return {**callers, **dict(prepared.spec.variables)}
-
-
-def _changed(variables: Mapping[str, str], settings: Mapping[str, str | None]) -> Mapping[str, str]:
-    kept = {name: text for name, text in variables.items() if name not in settings}
-    return kept | {name: text for name, text in settings.items() if text is not None}
-
-
-def _advice(
-    record: RunRecord, prepared: Prepared, environment: Environment, store: Store, stage: Stage
-) -> tuple[Finding, ...]:
-    """After a failure: what its last words say of the environment."""
-    if record.status != "failed":
-        return ()
-    from mlrun.advice import advise
-
-    snapshot = prepared.snapshot
-    try:
-        tail = files.tail(store.home.run(record.id).log, _LAST_WORDS)
-        committed_at = source.committed_at(snapshot, caller=stage.caller)
-    except (OSError, MlrunError):
-        return ()
-    packages = {package.name for package in environment.packages}
-    found = advise(
-        tail.decode("utf-8", "replace").replace(f"{snapshot.directory}/", ""),
-        packages=packages,
-        as_of=environment.as_of,
-        committed_at=committed_at,
-        target=record.target,
-        there=lambda path: (snapshot.directory / path).exists(),
-        find=lambda module: _folders_of(module, snapshot.directory),
-    )
-    return () if found is None else (found,)
-
-
-def _folders_of(module: str, directory: Path) -> tuple[str, ...]:
-    """In which folders of the project a module of its own lies."""
-    found = [
-        *directory.rglob(f"{module}.py"),
-        *(it.parent for it in directory.rglob(f"{module}/__init__.py")),
-    ]
-    return tuple(sorted({str(path.parent.relative_to(directory)) for path in found}))
-
-
-def _visit(
-    prepared: Prepared, paths: RunPaths, stage: Stage, settings: Mapping[str, str | None]
-) -> env.Visit:
-    """What gets into a container: what the project declares, and what is ours; nothing of the caller's."""
-    snapshot, request = prepared.snapshot, prepared.request
-    ours = (("MLRUN_RUN_ID", prepared.run_id), ("MLRUN_METRICS", str(paths.metrics)))
-    return env.Visit(
-        run_id=prepared.run_id,
-        name=prepared.name,
-        tree=snapshot.tree,
-        root=snapshot.root,
-        directory=snapshot.directory,
-        run_folder=paths.root,
-        caller=stage.caller,
-        cache=stage.cache,
-        variables=tuple(_changed(dict((*prepared.spec.variables, *ours)), settings).items()),
-        resources=prepared.spec.resources,
-        arguments=request.docker_args,
-        paths=_inputs_elsewhere(prepared),
-        build_image=request.build_image,
-        skip_image_build=request.skip_image_build,
-    )
-
-
 def _warn(stage: Stage, findings: tuple[Finding, ...]) -> None:
     for finding in findings:
         stage.teller.warn(finding)
-
-
-def _job(
-    spec: RunSpec,
-    snapshot: Snapshot,
-    environment: Environment,
-    paths: RunPaths,
-    *,
-    caller: Caller,
-    run_id: str,
-) -> Job:
-    """The child's place: the caller's variables, over them the environment's, over both the project's."""
-    variables = dict(caller.variables)
-    for name in ("PYTHONHOME", "__PYVENV_LAUNCHER__"):
-        variables.pop(name, None)
-    # Into a pipe Python holds its output back; live output, and a log that no kill cuts, are worth more.
-    variables.setdefault("PYTHONUNBUFFERED", "1")
-    variables.update(environment.variables)
-    if environment.path:
-        variables["PATH"] = os.pathsep.join((*environment.path, variables.get("PATH", os.defpath)))
-    variables.update(spec.variables)
-    variables["MLRUN_RUN_ID"] = run_id
-    variables["MLRUN_METRICS"] = str(paths.metrics)
-    return Job(
-        argv=spec.argv, cwd=snapshot.directory, variables=variables, log=paths.log, timeout=spec.timeout
-    )
-
-
-def _inputs_elsewhere(prepared: Prepared) -> tuple[Path, ...]:
-    """What goes in from outside the checkout, as absolute paths."""
-    spec, snapshot = prepared.spec, prepared.snapshot
-    named = [parameter.text for parameter in spec.parameters if parameter.kind == "path"]
-    named += [item.path for item in spec.inputs]
-    paths = dict.fromkeys(Path(os.path.normpath(snapshot.directory / text)) for text in named if text)
-    return tuple(path for path in paths if snapshot.root not in (path, *path.parents) and path.exists())
 
 
 class Files:
