@@ -29,6 +29,7 @@ This folder belongs to mlrun: the records of your runs and what they made.
   runs/      one folder a run: record.json, output.log, metrics.jsonl    the truth; delete with `mlrun rm`
   objects/   files by digest, referred to by records                     clean with `mlrun gc`
   index.db   an index of runs/                                           may be deleted, is rebuilt
+  bundles/   records of cached steps, many in a file                     laid out into runs/ by readers
   unindexed/ notes of what the index has still to take in                go with the index
   cached/    which runs need not be made again                           may be deleted, is filled again
 """
@@ -70,6 +71,11 @@ class Home:
         return self.root / "unindexed"
 
     @property
+    def bundles(self) -> Path:
+        """Records of cached steps, many in a file, to which readers give folders of their own."""
+        return self.root / "bundles"
+
+    @property
     def cached(self) -> Path:
         """Which runs can stand in for others, by what decides their results; filled from them if lost."""
         return self.root / "cached"
@@ -91,7 +97,7 @@ class Home:
         return RunPaths(Path(f"{self.root}/runs/{run_id[:2]}/{run_id}"))
 
     def object(self, hexadecimal: str) -> Path:
-        return self.objects / hexadecimal[:2] / hexadecimal[2:]
+        return Path(f"{self.root}/objects/{hexadecimal[:2]}/{hexadecimal[2:]}")
 
     def prepare(self) -> None:
         """Make the folders, and say whose they are.
@@ -322,6 +328,19 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = False, mode: int = 0o6
         raise
     if sync:
         sync_folder(path.parent)
+
+
+def write_new(path: str | Path, data: bytes, *, sync: bool) -> None:
+    """A file in a folder that nobody sees yet. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        if sync:
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def tail(path: Path, size: int) -> bytes:

@@ -614,6 +614,26 @@ class RunRecord:
 
 
 @value
+class Results:
+    """Of a finished run's record, what counts for those that it stands in for: what came of it.
+
+    `parameters` are those that its program logged, `inputs` those that nobody declared.
+    """
+
+    id: str
+    name: str
+    started_at: str
+    ended_at: str | None = None
+    duration_s: float | None = None
+    parameters: tuple[BoundParameter, ...] = ()
+    inputs: tuple[Artifact, ...] = ()
+    outputs: tuple[Artifact, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    series: Digest | None = None
+    observed: str | None = None
+
+
+@value
 class RunRow:
     """What a list shows of a run; `params` are texts, `metrics` the last values."""
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlrun.caching.key import counting as counting
     from mlrun.caching.key import key_of as key_of
     from mlrun.caching.key import why_none as why_none
-    from mlrun.model import Artifact, RunRecord, Snapshot
+    from mlrun.model import Artifact, Results, RunRecord, Snapshot
     from mlrun.observe.meaning import Seen
 
 __all__ = [
@@ -61,20 +61,27 @@ def look(case: Case, key: Key, site: Site) -> Hit | Miss:
     from mlrun.caching import placing, shelf
 
     whys = []
-    for run_id, guard in shelf.candidates(site.store.home, key.digest):
-        try:
-            record = site.store.load(run_id)
-        except StoreError:
+    for run_id, guard, results in shelf.candidates(site.store.home, key.digest):
+        if results is None and (results := _results_of(run_id, site)) is None:
             continue
-        if record.status != "finished":
-            continue
-        returns, lost = placing.missing(record, guard, site)
+        returns, lost = placing.missing(results, guard, site)
         more, gone = guards.left(guard, site) if lost is None else ((), None)
-        why = lost or gone or guards.leftover(record, case, site) or guards.broken(guard, case, site)
+        why = lost or gone or guards.leftover(results, case, site) or guards.broken(guard, case, site)
         if why is None:
-            return Hit(record=record, returns=(*returns, *more))
-        whys.append(f"not from {record.name}: {why}")
+            return Hit(results=results, returns=(*returns, *more))
+        whys.append(f"not from {results.name}: {why}")
     return Miss(why=whys[0] if whys else None)
+
+
+def _results_of(run_id: str, site: Site) -> Results | None:
+    """What a run came to that was kept by an mlrun which did not note it with the guard."""
+    from mlrun.store import codec
+
+    try:
+        record = site.store.load(run_id)
+    except StoreError:
+        return None
+    return codec.results_of(record) if record.status == "finished" else None
 
 
 def put_back(hit: Hit, site: Site) -> tuple[Finding, ...]:
@@ -90,7 +97,7 @@ def put_back(hit: Hit, site: Site) -> tuple[Finding, ...]:
     if not replaced:
         return ()
     paths = ", ".join(f"`{path}`" for path in replaced)
-    message = f"{paths}: changed since {hit.record.name} made it, and put back"
+    message = f"{paths}: changed since {hit.results.name} made it, and put back"
     return (Finding(level="warning", code="output-replaced", message=message),)
 
 
@@ -99,8 +106,7 @@ def cached(record: RunRecord, hit: Hit, key: Key, *, ended_at: str, seconds: flo
 
     `seconds` is how long the look took.
     """
-    original = hit.record
-    logged = tuple(it for it in original.parameters if it.origin == "logged")
+    original = hit.results
     return replace(
         record,
         status="cached",
@@ -111,24 +117,24 @@ def cached(record: RunRecord, hit: Hit, key: Key, *, ended_at: str, seconds: flo
         outputs=original.outputs,
         metrics=original.metrics,
         series=original.series,
-        parameters=(*record.parameters, *logged),
+        parameters=(*record.parameters, *original.parameters),
         observed=original.observed,
         parents=(*record.parents, ("cached_from", original.id)),
         cache_key=key.digest,
     )
 
 
-def _seen_besides(record: RunRecord, original: RunRecord) -> tuple[Artifact, ...]:
+def _seen_besides(record: RunRecord, original: Results) -> tuple[Artifact, ...]:
     """What the original read without a declaration: the guard has just found it unchanged."""
     known = {it.path for it in record.inputs}
-    return tuple(it for it in original.inputs if not it.declared and it.path not in known)
+    return tuple(it for it in original.inputs if it.path not in known)
 
 
 def share_series(record: RunRecord, hit: Hit, site: Site) -> None:
     """The steps of the metrics belong to the run that was not made, too."""
-    if not hit.record.metrics:
+    if not hit.results.metrics:
         return
-    series, own = (site.store.home.run(run_id).metrics for run_id in (hit.record.id, record.id))
+    series, own = (site.store.home.run(run_id).metrics for run_id in (hit.results.id, record.id))
     with contextlib.suppress(OSError):
         os.link(series, own)
 
@@ -163,7 +169,7 @@ def keep(
         again = key_of(replace(case, inputs=_inputs_now(case, site)), site)
         if again.digest != key.digest:
             raise guards.NotKeptError(_difference(key, again))
-        shelf.keep(site.store.home, record.id, key.digest, guard)
+        shelf.keep(site.store.home, record, key.digest, guard)
     except guards.NotKeptError as error:
         return False, not_kept(str(error))
     except (MlrunError, OSError) as error:

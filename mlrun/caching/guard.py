@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from mlrun.caching.site import Site
     from mlrun.caching.values import Case
     from mlrun.data.content import Folder
-    from mlrun.model import RunRecord
+    from mlrun.model import Results, RunRecord
     from mlrun.observe.meaning import Seen
 
 _A_FEW = 200
@@ -336,12 +336,12 @@ def broken(guard: Guard, case: Case, site: Site) -> str | None:
     return None
 
 
-def leftover(record: RunRecord, case: Case, site: Site) -> str | None:
+def leftover(results: Results, case: Case, site: Site) -> str | None:
     """What a pattern among the outputs names and this run did not make: it would pass for its doing."""
     patterns = tuple(it for it in case.prepared.spec.outputs if is_pattern(it.path))
     if not patterns:
         return None
-    own = {os.path.normpath(site.absolute(it.path)) for it in record.outputs if it.declared}
+    own = {os.path.normpath(site.absolute(it.path)) for it in results.outputs if it.declared}
     for spec, path in by_word_first(patterns, Path(site.directory)):
         if path is not None and os.fspath(path) not in own:
             return (

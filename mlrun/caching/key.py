@@ -48,7 +48,8 @@ _PROGRAM = re.compile(
     r"(?:^|[;&|(\n]|\b(?:then|do|else|exec|time|nohup|env)\s)\s*(?:\w+=\S*\s+)*([A-Za-z_][\w.+-]*)(?![\w./=])"
 )
 _OF_THE_COMMIT = "SOURCE_DATE_EPOCH"  # a date of all the repository, not of the code that counts
-_SAY_NOTHING = pattern(r"(?i)(readme|licen[cs]e|changelog|contributing)(\.\w+)?|\.git(ignore|attributes)")
+_SAY_NOTHING = frozenset(("readme", "license", "licence", "changelog", "contributing"))
+_SETTINGS_OF_GIT = (".gitignore", ".gitattributes")
 _PLACEHOLDER = pattern(r"\{[^{}]*\}")
 _SALT = 32
 
@@ -151,18 +152,19 @@ class _Here:
     """Texts without the places that are another's elsewhere: the checkout, the environment, downloads."""
 
     def __init__(self, case: Case, site: Site) -> None:
-        location = case.environment.location
-        self._downloads = f"{site.cache.checkouts}/{case.prepared.run_id}.downloads"
-        # Whose output it is does not matter; the digest of what it holds follows.
-        self._inputs = site.once("inputs", lambda: re.compile(rf"{re.escape(str(site.cache.inputs))}/\w+/"))
-        self._places, self._pattern = site.once(("places", location), lambda: _places(case, location))
+        self._case = case
+        self._site = site
 
     def plain(self, text: str) -> str:
-        text = text.replace(self._downloads, "{downloads}")
-        text = self._inputs.sub("{inputs}/", text)
-        if self._pattern is None:
+        if "/" not in text:  # as most words
             return text
-        return self._pattern.sub(lambda match: self._places[match[0]], text)
+        site, location = self._site, self._case.environment.location
+        text = text.replace(f"{site.cache.checkouts}/{self._case.prepared.run_id}.downloads", "{downloads}")
+        # Whose output it is does not matter; the digest of what it holds follows.
+        inputs = site.once("inputs", lambda: re.compile(rf"{re.escape(str(site.cache.inputs))}/\w+/"))
+        text = inputs.sub("{inputs}/", text)
+        places, words = site.once(("places", location), lambda: _places(self._case, location))
+        return words.sub(lambda match: places[match[0]], text) if words else text
 
 
 def _places(case: Case, location: Path | None) -> tuple[dict[str, str], re.Pattern[str] | None]:
@@ -236,7 +238,10 @@ def _without(words: tuple[str, ...], files: tuple[Listed, ...], site: Site) -> t
 
 def says_nothing(path: str) -> bool:
     """Whether a file at the project's top is for people, or for git."""
-    return _SAY_NOTHING.fullmatch(path) is not None
+    name, dot, ending = path.lower().partition(".")
+    if name in _SAY_NOTHING:
+        return not dot or ending.replace("_", "a").isalnum()
+    return not name and path.lower() in _SETTINGS_OF_GIT
 
 
 def outputs_of_all(case: Case, site: Site) -> tuple[str, ...]:

@@ -22,17 +22,17 @@ from mlrun.errors import StoreError
 if TYPE_CHECKING:
     from mlrun.caching.site import Site
     from mlrun.caching.values import Guard
-    from mlrun.model import Artifact, RunRecord
+    from mlrun.model import Artifact, Results
     from mlrun.store import Store
 
 
 # --- what there is to do ----------------------------------------------------------------------------------
 
 
-def missing(record: RunRecord, guard: Guard, site: Site) -> tuple[tuple[Return, ...], str | None]:
+def missing(results: Results, guard: Guard, site: Site) -> tuple[tuple[Return, ...], str | None]:
     """Of a run's declared outputs, those that are to be put back; or why that cannot be done."""
     returns = []
-    for output in record.outputs:
+    for output in results.outputs:
         if not output.declared:
             continue
         why = _lost(output, site.store)

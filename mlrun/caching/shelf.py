@@ -20,44 +20,50 @@ from mlrun.caching.values import Guard, Made, Sight
 from mlrun.digest import hex_of
 from mlrun.files import write_atomic
 from mlrun.model import Digest
+from mlrun.store import codec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from mlrun.files import Home
+    from mlrun.model import Results, RunRecord
 
 _SCHEMA = "mlrun/cache/v1"
 _LOOKED_AT = 16  # of the runs of one key, the newest
 
 
-def keep(home: Home, run_id: str, key: Digest, guard: Guard) -> None:
-    """Note that a run, whose record is final, can stand in for others. Raises OSError."""
-    paths = home.run(run_id)
-    text = json.dumps(_to_json(key, guard), ensure_ascii=False, separators=(",", ":"))
+def keep(home: Home, record: RunRecord, key: Digest, guard: Guard) -> None:
+    """Note that a run that has ended well can stand in for others. Raises OSError."""
+    paths = home.run(record.id)
+    text = json.dumps(_to_json(record, key, guard), ensure_ascii=False, separators=(",", ":"))
     write_atomic(paths.cache, text.encode("utf-8", "surrogatepass"))
-    _point(home, run_id, key, time.time_ns())
+    _point(home, record.id, key, time.time_ns())
 
 
-def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard]]:
-    """The runs of a key with their guards, the newest first."""
-    cached = f"{home.root}/cached"
-    if not os.path.exists(f"{cached}/complete"):
+def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard, Results | None]]:
+    """The runs of a key with their guards and what they came to, where that was noted; the newest first."""
+    folder = f"{home.root}/cached/{hex_of(key)}"
+    pointers = _pointers(folder)
+    if not pointers and not os.path.exists(f"{home.root}/cached/complete"):
         _rebuild(home)
-    folder = f"{cached}/{hex_of(key)}"
-    try:
-        pointers = sorted(os.listdir(folder), reverse=True)
-    except OSError:
-        return
+        pointers = _pointers(folder)
     for name in pointers[:_LOOKED_AT]:
         run_id = name.partition(".")[2]
-        found = _read(f"{home.run(run_id).root}/cache.json")
+        found = _read(f"{home.root}/runs/{run_id[:2]}/{run_id}/cache.json")
         if found is None or found[0] != key:
             _forget(f"{folder}/{name}")
         else:
-            yield run_id, found[1]
+            yield run_id, found[1], found[2]
     for name in pointers[_LOOKED_AT:]:
         _forget(f"{folder}/{name}")
+
+
+def _pointers(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder), reverse=True)
+    except OSError:
+        return []
 
 
 def _point(home: Home, run_id: str, key: Digest, moment: int) -> None:
@@ -85,7 +91,7 @@ def _rebuild(home: Home) -> None:
 # --- the file -------------------------------------------------------------------------------------------
 
 
-def _to_json(key: Digest, guard: Guard) -> dict[str, Any]:
+def _to_json(record: RunRecord, key: Digest, guard: Guard) -> dict[str, Any]:
     return {
         "schema": _SCHEMA,
         "key": key,
@@ -97,11 +103,12 @@ def _to_json(key: Digest, guard: Guard) -> dict[str, Any]:
         "ways": [list(pair) for pair in guard.ways],
         "whole": guard.whole,
         "executable": list(guard.executable),
+        "results": codec.results_to_json(codec.results_of(record)),
     }
 
 
-def _read(path: str | Path) -> tuple[Digest, Guard] | None:
-    """Key and guard; None where there is none that can be understood."""
+def _read(path: str | Path) -> tuple[Digest, Guard, Results | None] | None:
+    """Key, guard and results; None where there is none that can be understood."""
     try:
         with open(path, "rb", buffering=0) as file:
             values = json.loads(file.read().decode("utf-8", "surrogatepass"))
@@ -123,6 +130,7 @@ def _read(path: str | Path) -> tuple[Digest, Guard] | None:
             whole=values["whole"],
             executable=tuple(values["executable"]),
         )
-        return Digest(values["key"]), guard
+        results = codec.results(values["results"]) if "results" in values else None
+        return Digest(values["key"]), guard, results
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlrun.value import value
 
 if TYPE_CHECKING:
-    from mlrun.model import Artifact, Determinism, Digest, Environment, RunRecord
+    from mlrun.model import Artifact, Determinism, Digest, Environment, Results
     from mlrun.recording import Prepared
     from mlrun.source.listing import Listed
 
@@ -96,9 +96,9 @@ class Return:
 
 @value
 class Hit:
-    """An earlier run that need not be made again, and what of its outputs is not there any more."""
+    """What an earlier run came to, and which of its outputs are not there any more."""
 
-    record: RunRecord
+    results: Results
     returns: tuple[Return, ...] = ()
 
 

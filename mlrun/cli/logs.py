@@ -58,11 +58,11 @@ def _steps(record: RunRecord, store: Store, *, follow: bool) -> int:
     whole = store.home.run(record.id)
     for step in record.steps:
         paths = store.home.run(step.run)
-        while follow and not paths.record.exists() and is_locked(whole.alive):
+        while follow and not store.has(step.run) and is_locked(whole.alive):
             time.sleep(_PAUSE)
         if follow:
             _wait_for(paths.log, paths.alive)
-        if not paths.record.exists():
+        if not store.has(step.run):
             continue
         own = store.load(step.run)
         sys.stderr.write(f"── {printable(own.name)}  {own.status}\n")

@@ -10,6 +10,7 @@ either case: a pipeline in which nothing has changed costs one look at its sourc
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,7 @@ class _Run:
         self._schedule = Schedule(plan, wishes.keep_going)
         self._story = Story(stage.teller, self._schedule)
         self._records: dict[str, RunRecord] = {}
+        self._unwritten: list[RunRecord] = []
         self._failures: dict[str, MlrunError] = {}
         self._asked = runner.asked(taken, stage)
         self._whole = parent.prepared(taken, plan, self._asked)
@@ -105,6 +107,8 @@ class _Run:
                 store.save(self._closed(record))
                 raise
             except BaseException as error:
+                with contextlib.suppress(MlrunError):
+                    self._write_down()
                 store.save(recording.break_off(record, error))
                 raise
             record = self._closed(record)
@@ -143,6 +147,7 @@ class _Run:
                 self._end(step, record)
 
     def _begin(self, step: Step) -> None:
+        self._write_down()
         self._schedule.begun(step.name)
         self._story.begins(step.name)
         if why := self._why.get(step.name):
@@ -203,7 +208,7 @@ class _Run:
 
     def _take_in(self, step: Step) -> None:
         """A step has ended in another process, or was broken off: what its record says counts."""
-        if not self._store.home.run(self._ids[step.name]).record.exists():
+        if not self._store.has(self._ids[step.name]):
             self._ended_badly(
                 step, MlrunError(f"step `{step.name}` ended without a record", code="no-record")
             )
@@ -223,11 +228,17 @@ class _Run:
             self._why[step.name] = told.why
             return False
         self._records[step.name] = record
+        self._unwritten.append(record)
         self._schedule.ended(step.name, "cached")
         for finding in told.findings:
             self._stage.teller.warn(finding)
         self._story.ended(step.name, "cached", None, "")
         return True
+
+    def _write_down(self) -> None:
+        """Keep the records of steps from the cache: all at once, before something is run, and at the end."""
+        records, self._unwritten = self._unwritten, []
+        self._store.add_together(records, pipeline=self._whole.run_id)
 
     def _prepared(self, step: Step, *, looked: bool = False) -> Prepared:
         """The step with the source as it is now: those before it have written there, and so may the user.
@@ -305,6 +316,7 @@ class _Run:
     def _closed(self, record: RunRecord) -> RunRecord:
         for name in self._schedule.running():  # broken off with us
             self._take_in(self._plan.step(name))
+        self._write_down()
         self._schedule.close()
         self._story.flush()
         record = parent.closed(

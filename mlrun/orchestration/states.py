@@ -106,9 +106,9 @@ class _Looking:
             return self._unsure(name, links, found.why, last)
         if isinstance(found, caching.Miss):
             return self._uncached(name, links, found.why or "something that matters to it has changed", last)
-        record = found.record
-        self._made += [it for it in record.outputs if it.declared]
-        made = Last(run=record.id, name=record.name, status=record.status, started_at=record.started_at)
+        past = found.results
+        self._made += [it for it in past.outputs if it.declared]
+        made = Last(run=past.id, name=past.name, status="finished", started_at=past.started_at)
         note = "its outputs would be put back" if found.returns else None
         return Standing(name=name, state="cached", links=links, why=note, last=made)
 

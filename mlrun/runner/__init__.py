@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 from mlrun import (
@@ -118,12 +117,12 @@ def step(prepared: Prepared, stage: Stage, *, site: caching.Site | None = None) 
 def spared(prepared: Prepared, stage: Stage, site: caching.Site, common: Common) -> RunRecord | None:
     """The record of a step that need not be run, its outputs put back; None where it has to be.
 
-    The record is not synced to the disk: after a power cut the step may have to be looked for again.
+    It is the caller's to keep: `Store.add_together`.
     """
     began = time.monotonic()
     ready = _at_hand_for_step(prepared, stage, site, common)
     found = ready and _spared(*ready, prepared, site, stage, began=began)
-    return _added(found, partial(site.store.add, of_pipeline=True), site) if found else None
+    return found[0] if found else None
 
 
 def _at_hand_for_step(
@@ -242,7 +241,7 @@ def _recorded(
             record, noticed = execution.with_reports(
                 record, observed.written, prepared, environment, store, stage
             )
-            record = recording.with_warnings(record, (*noticed, *seen))
+            record = recording.with_series(recording.with_warnings(record, (*noticed, *seen)), store)
             changed = (
                 *env.changed(environment),
                 *execution.advice(record, prepared, environment, store, stage),
@@ -251,7 +250,6 @@ def _recorded(
                 record, unkept = _kept_for_later(record, wanted, observed, (*findings, *changed), stage)
                 changed = (*changed, *unkept)
             record = recording.with_warnings(record, changed)
-            record = recording.with_series(record, store)
             store.save(record)
         except BaseException as error:
             store.save(recording.break_off(record, error))
@@ -313,7 +311,7 @@ def _spared(
     now = time.time()
     record = caching.cached(record, found, key, ended_at=recording.utc(now), seconds=time.monotonic() - began)
     if not prepared.pipeline:  # which tells it of all its steps together
-        stage.teller.fact("cached", summary.cached_line(found.record, now=now))
+        stage.teller.fact("cached", summary.cached_line(found.results, now=now))
     _warn(stage, replaced)
     return recording.with_warnings(record, replaced), found
 

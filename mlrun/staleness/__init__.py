@@ -114,7 +114,7 @@ class _Looking:
         waiting = tuple(_after(maker) for maker in _makers(part) if maker in self.to_run)
         found = caching.Miss() if waiting else self._cached(part, prepared)
         if isinstance(found, caching.Hit):
-            self.returned += [it for it in found.record.outputs if it.declared]
+            self.returned += [it for it in found.results.outputs if it.declared]
             return replace(known, causes=tuple(self._put_back(found)))
         told = self._compared(part, prepared, last, known, found)
         if part.is_step and not (waiting or told.causes or told.unknown):

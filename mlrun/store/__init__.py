@@ -11,13 +11,12 @@ import contextlib
 import errno
 import os
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import StoreError
-from mlrun.files import is_locked, remove_tree, sync_folder, try_lock, write_atomic
+from mlrun.files import is_locked, remove_tree, sync_folder, try_lock, write_atomic, write_new
 from mlrun.model import Failure
-from mlrun.store import codec, notes
+from mlrun.store import bundles, codec, notes
 from mlrun.store.alive import freed
 from mlrun.store.objects import Objects
 from mlrun.store.trouble import told
@@ -25,7 +24,8 @@ from mlrun.value import replace
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from mlrun.files import Home, RunPaths
@@ -126,17 +126,23 @@ class Store:
             raise
         return Lease(descriptor)
 
-    def add(self, record: RunRecord, *, of_pipeline: bool = False) -> None:
+    def add(self, record: RunRecord) -> None:
         """Keep the record of a run that is over, or never was: one write, and nobody has to hold anything.
 
-        That of a step `of_pipeline` is not synced, and may be lost in a power cut; the index learns of it
-        with the pipeline's own. Raises as `create` does.
+        Raises as `create` does.
         """
-        if of_pipeline:
-            self._add(record)
-        else:
-            with self._new(record):
-                pass
+        with self._new(record):
+            pass
+
+    def add_together(self, records: Sequence[RunRecord], *, pipeline: str) -> None:
+        """Keep the records of a pipeline's steps that are over, or never were: one write for all (`bundles`).
+
+        The index learns of them with the pipeline's own. Raises StoreError `disk-full`, `store-not-writable`.
+        """
+        if records:
+            self.home.prepare()
+            with told(f"write {self.home.bundles}"):
+                bundles.write(self.home, pipeline, records)
 
     @contextlib.contextmanager
     def _new(self, record: RunRecord) -> Iterator[Path]:
@@ -148,27 +154,18 @@ class Store:
         with told(f"make {final.root}"), notes.noted(self.home, record.id), self._cleared(scratch, record.id):
             os.mkdir(scratch)
             yield scratch
-            _write_new(f"{scratch}/{_RECORD}", codec.encode(record), sync=True)
+            write_new(scratch / _RECORD, codec.encode(record), sync=True)
             sync_folder(scratch)
             _rename(scratch, final.root)
             sync_folder(final.root.parent)
 
-    def _add(self, record: RunRecord) -> None:
-        """The same, neither noted nor synced: there may be a hundred in a moment."""
-        final = self.home.run(record.id)
-        scratch = f"{self.home.temporary}/{record.id}.{os.getpid()}"
-        with told(f"make {final.root}"), self._cleared(scratch, record.id):
-            os.mkdir(scratch)
-            _write_new(f"{scratch}/{_RECORD}", codec.encode(record), sync=False)
-            _rename(scratch, final.root)
-
     @contextlib.contextmanager
-    def _cleared(self, scratch: str | Path, run_id: str) -> Iterator[None]:
+    def _cleared(self, scratch: Path, run_id: str) -> Iterator[None]:
         """Nothing is left of a folder that did not become a run's."""
         try:
             yield
         except BaseException as error:
-            remove_tree(Path(scratch), trash=self.home.trash)
+            remove_tree(scratch, trash=self.home.trash)
             if isinstance(error, OSError) and error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 raise StoreError(f"run {run_id} exists already", code="run-exists") from None
             raise
@@ -236,6 +233,10 @@ class Store:
         with freed(self.home.run(run_id).alive) as dead:
             return self._buried(run_id) if dead else record
 
+    def has(self, run_id: str) -> bool:
+        """Whether there is a record of a run, by its whole id."""
+        return self.home.run(run_id).record.exists() or bundles.found(self.home, run_id) is not None
+
     def find(self, name: str, *, project: str | None = None) -> str:
         """The id of the run that is meant by an id, the start of one, a name, `latest`, or `latest~2`.
 
@@ -244,7 +245,7 @@ class Store:
         from mlrun.store.find import find
 
         if project is None and notes.is_id(name) and self.home.run(name).record.exists():
-            return name
+            return name  # else it may be in a bundle, which the index lays out
         return self._index().use(lambda connection: find(connection, name, project=project))
 
     def query(self, query: Query, *, now: float | None = None) -> tuple[RunRow, ...]:
@@ -266,6 +267,8 @@ class Store:
         """Every run that has a folder, whether its record can be read or not."""
         from mlrun.store.index import run_ids
 
+        with contextlib.suppress(StoreError):
+            self._index().lay_out()
         return tuple(sorted(run_ids(self.home)))
 
     def running(self) -> tuple[RunRecord, ...]:
@@ -306,14 +309,11 @@ class Store:
         return Index(self.home, read=self._read, narrator=self._narrator)
 
     def _read(self, run_id: str) -> RunRecord:
-        path = f"{self.home.run(run_id).root}/{_RECORD}"
-        try:
-            with told(f"read {path}"), open(path, "rb", buffering=0) as file:
-                data = file.read()
-        except StoreError as error:
-            if isinstance(error.__cause__, FileNotFoundError | NotADirectoryError):
-                raise _no_such_run(run_id) from None
-            raise
+        path = f"{self.home.root}/runs/{run_id[:2]}/{run_id}/{_RECORD}"
+        with told(f"read {path}"):
+            data = _content(path) or bundles.found(self.home, run_id) or _content(path)
+        if data is None:
+            raise _no_such_run(run_id)
         record = codec.decode(data, file=path)
         if record.id != run_id:
             raise StoreError(f"{path} is the record of another run, {record.id}", code="corrupt-record")
@@ -347,26 +347,19 @@ class Store:
         return lost
 
 
-def _write_new(path: str, data: bytes, *, sync: bool) -> None:
-    """A file of a folder that nobody sees yet."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        view = memoryview(data)
-        while view:
-            view = view[os.write(descriptor, view) :]
-        if sync:
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _rename(folder: str | Path, final: Path) -> None:
+def _rename(folder: Path, final: Path) -> None:
     try:
         os.rename(folder, final)
     except FileNotFoundError:
         final.parent.mkdir(exist_ok=True)
         sync_folder(final.parent.parent)
         os.rename(folder, final)
+
+
+def _content(path: str) -> bytes | None:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(path, "rb", buffering=0) as file:
+        return file.read()
+    return None
 
 
 def _freed_reserve(paths: RunPaths) -> bool:

@@ -30,6 +30,7 @@ from mlrun.model import (
     Metric,
     Origin,
     Package,
+    Results,
     RunRecord,
     RunRow,
     SourceFacts,
@@ -40,9 +41,10 @@ from mlrun.model import (
     Usage,
 )
 from mlrun.pattern import pattern
+from mlrun.value import positional_value
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 SCHEMA = "mlrun/record/v1"
 MASK = "***"
@@ -52,6 +54,9 @@ _ORIGINS: tuple[str, ...] = get_args(Origin)
 _STEP_STATES: tuple[str, ...] = get_args(StepState)
 _VERSION = pattern(r"mlrun/record/v(\d{1,9})(?:\.\d+)*")
 _MAJOR = 1
+_BUNDLE = "mlrun/bundle/v1"
+_ALIKE = ("source", "environment", "env_vars", "determinism", "host")
+"""What the steps of a pipeline have in common."""
 _LINE = 100  # an object or list that holds no other stays on one line up to this many characters
 _WIDEST_INTEGER = 2**63
 _ODD_NUMBERS = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -64,8 +69,59 @@ T = TypeVar("T")
 
 def encode(record: RunRecord) -> bytes:
     """The bytes of `record.json`."""
+    return _written(to_json(record))
+
+
+def bundled(records: Iterable[RunRecord]) -> bytes:
+    """Many records in few bytes: what they have in common stands there once. Above them, their digest."""
+    parts: list[object] = []
+    places: dict[int, int] = {}
+    contents = []
+    for record in records:
+        content = to_json(record)
+        for name in _ALIKE:
+            if part := content[name]:
+                if id(part) not in places:
+                    places[id(part)] = len(parts)
+                    parts.append(part)
+                content[name] = places[id(part)]
+        contents.append(content)
+    text = _compact({"schema": _BUNDLE, "parts": parts, "records": contents})
+    body = text.encode("utf-8", "backslashreplace")
+    return f"{digest.of_bytes(body)}\n".encode() + body
+
+
+@positional_value
+class Unbundled:
+    """A record of a bundle: the bytes of its `record.json`, and whose series of metrics it shares."""
+
+    id: str
+    data: bytes
+    series_of: str | None
+
+
+def unbundled(data: bytes) -> Iterator[Unbundled]:
+    """The records of a bundle. Raises ValueError where it is damaged, or of a later mlrun."""
+    its_digest, _, body = data.partition(b"\n")
+    if its_digest != digest.of_bytes(body).encode():
+        raise _NotARecordError("it is not what was written")
+    content = json.loads(body)
+    if content["schema"] != _BUNDLE:
+        raise _NotARecordError(f"its schema is `{content['schema']}`, not `{_BUNDLE}`")
+    parts = content["parts"]
+    for part in parts:
+        _texts[id(part)] = _Part(part, part)
+    for each in content["records"]:
+        its = each | {name: parts[each[name]] for name in _ALIKE if isinstance(each[name], int)}
+        original = its["parents"].get("cached_from") if its["metrics"] else None
+        yield Unbundled(id=its["id"], data=_written(its), series_of=original)
+    for part in parts:
+        _texts.pop(id(part), None)
+
+
+def _written(content: Json) -> bytes:
     lines, canonical = [], {}
-    for name, value in to_json(record).items():
+    for name, value in content.items():
         if isinstance(value, _NESTS) and value:
             text = _laid_out_once(value, "  ")
             canonical[name] = _canonical(value)
@@ -134,6 +190,58 @@ def decode(data: bytes, *, file: str) -> RunRecord:
             hint="put back the file from a backup, or remove the run's folder; its log may still be read",
             code="corrupt-record",
         ) from error
+
+
+def results_of(record: RunRecord) -> Results:
+    """Of a record, what counts for those that the run stands in for."""
+    return Results(
+        id=record.id,
+        name=record.name,
+        started_at=record.started_at,
+        ended_at=record.ended_at,
+        duration_s=record.duration_s,
+        parameters=tuple(it for it in record.parameters if it.origin == "logged"),
+        inputs=tuple(it for it in record.inputs if not it.declared),
+        outputs=record.outputs,
+        metrics=record.metrics,
+        series=record.series,
+        observed=record.observed,
+    )
+
+
+def results_to_json(results: Results) -> Json:
+    """Results as a JSON value, named as in the record."""
+    return {
+        "id": results.id,
+        "name": results.name,
+        "started_at": results.started_at,
+        "ended_at": results.ended_at,
+        "duration_s": _number(results.duration_s),
+        "parameters": {it.name: _parameter_to_json(it) for it in results.parameters},
+        "inputs": [_artifact_to_json(it) for it in results.inputs],
+        "outputs": [_artifact_to_json(it) for it in results.outputs],
+        "metrics": {it.name: _metric_to_json(it) for it in results.metrics},
+        "series": results.series,
+        "observed": results.observed,
+    }
+
+
+def results(value: object) -> Results:
+    """The same read again. Raises ValueError."""
+    fields = _Fields(value, "results")
+    return Results(
+        id=fields.text("id"),
+        name=fields.text("name"),
+        started_at=fields.text("started_at"),
+        ended_at=fields.maybe_text("ended_at"),
+        duration_s=fields.maybe_number("duration_s"),
+        parameters=tuple([_parameter(name, part) for name, part in fields.named("parameters")]),
+        inputs=tuple([_artifact(part) for part in fields.each("inputs")]),
+        outputs=tuple([_artifact(part) for part in fields.each("outputs")]),
+        metrics=tuple([_metric(name, part) for name, part in fields.named("metrics")]),
+        series=fields.maybe_digest("series"),
+        observed=fields.maybe_text("observed"),
+    )
 
 
 def row_to_json(row: RunRow) -> Json:
@@ -566,6 +674,8 @@ class _Fields:
 
 def _check_version(fields: _Fields, file: str) -> None:
     schema = fields.text("schema")
+    if schema == SCHEMA:
+        return
     version = _VERSION.fullmatch(schema)
     if version is None:
         raise _NotARecordError(f"its schema is `{schema}`, not `{SCHEMA}`")

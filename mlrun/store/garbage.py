@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun.files import empty_trash, is_locked, locked, remove_tree
+from mlrun.store import bundles
 from mlrun.store.index import run_ids
 from mlrun.value import value
 
@@ -52,7 +53,8 @@ def collect(home: Home, *, grace: float = GRACE_SECONDS) -> tuple[int, int]:
 def _needed(home: Home) -> set[str]:
     """Every digest in a record, and in the manifests that records name."""
     needed: set[str] = set()
-    waiting = {found for run_id in run_ids(home) for found in _digests_in(home.run(run_id).record)}
+    waiting = {found for path in bundles.outstanding(home) for found in _digests_in(path)}  # before it moves
+    waiting |= {found for run_id in run_ids(home) for found in _digests_in(home.run(run_id).record)}
     while waiting:
         hexadecimal = waiting.pop()
         needed.add(hexadecimal)
@@ -111,8 +113,8 @@ def _remove_object(path: Path, home: Home, young: float) -> int | None:
 
 def _remove_leftovers(home: Home, young: float) -> None:
     """What processes left behind that were killed: half-written files, runs that never got a record."""
-    for name in os.listdir(home.temporary):
-        path = home.temporary / name
+    half_written = home.bundles.glob(".*") if home.bundles.is_dir() else ()
+    for path in (*(home.temporary / name for name in os.listdir(home.temporary)), *half_written):
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_mtime <= young:
                 remove_tree(path, trash=home.trash)

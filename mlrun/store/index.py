@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sqlite3
 import time
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import StoreError
 from mlrun.files import locked, remove_tree, sync_folder
-from mlrun.store import notes, schema
+from mlrun.store import bundles, codec, notes, schema
 from mlrun.store.alive import freed
 from mlrun.store.rows import Writer
 from mlrun.store.trouble import told
@@ -81,6 +82,15 @@ class Index:
         with told(f"write {self._home.index}"), _databases_told(self._home.index), self._lock():
             self._build()
 
+    def lay_out(self) -> None:
+        """Give every record its folder (`bundles`), in a store that can be written.
+
+        Raises StoreError.
+        """
+        if self._is_writable() and bundles.outstanding(self._home):
+            with told(f"write {self._home.runs}"), self._lock():
+                bundles.lay_out(self._home, self._narrator)
+
     # --- opening ------------------------------------------------------------------------------------
 
     def _use_or_repair(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
@@ -142,6 +152,7 @@ class Index:
 
     def _take_in(self, connection: sqlite3.Connection) -> None:
         """Bring the index up to date with the records that notes name."""
+        bundles.lay_out(self._home, self._narrator)
         waiting = notes.outstanding(self._home)
         opened = _inode(self._home.index)
         for start in range(0, len(waiting), _BATCH):
@@ -170,9 +181,8 @@ class Index:
             record = self._read(run_id)
             writer.put(record)
             for step in record.steps:  # those of a pipeline leave no notes where they come from the cache
-                if self._home.run(step.run).record.exists():
-                    with contextlib.suppress(StoreError):
-                        writer.put(self._read(step.run))
+                with contextlib.suppress(StoreError):
+                    writer.put(self._read(step.run))
         except StoreError as error:
             if paths.record.exists():
                 self._narrator.say(str(error))
@@ -211,7 +221,8 @@ class Index:
         ids = list(run_ids(self._home))
         if because is not None:
             self._narrator.say(f"indexing {len(ids)} records: {because}")
-        fill(connection, self._readable(ids), self._manifest)
+        without_folder = (codec.decode(each.data, file=each.id) for each in bundles.each(self._home))
+        fill(connection, itertools.chain(self._readable(ids), without_folder), self._manifest)
 
     def _manifest(self, hexadecimal: str) -> bytes | None:
         """The manifest of a folder, where it is kept."""

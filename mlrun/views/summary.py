@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlrun.views import words
 
 if TYPE_CHECKING:
-    from mlrun.model import Environment, RunRecord, Snapshot
+    from mlrun.model import Environment, Results, RunRecord, Snapshot
 
 _SHOWN = 8  # metrics or outputs; the rest is a command away
 _WIDTH = 100  # letters of such a line
@@ -44,7 +44,7 @@ def environment_line(environment: Environment) -> str:
     return ", ".join(parts)
 
 
-def cached_line(original: RunRecord, *, now: float) -> str:
+def cached_line(original: Results, *, now: float) -> str:
     """Which run stands in, how old it is (`now` is in seconds since 1970), and what is saved by it."""
     since = words.seconds_since(original.ended_at or original.started_at, now=now)
     ago = f", {words.ago(since)}" if since is not None else ""

@@ -1,0 +1,99 @@
+"""Bundles: the records of a pipeline's cached steps, written as one file.
+
+A pipeline in which nothing has changed has a record to write for each of its steps, and nobody to read them:
+made one by one, they would cost most of the time that it takes. So they are written together, synced, and
+whoever reads the index next gives each the folder that every run has, and removes the bundle. Until then a
+record is found in its bundle by those who know its id.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import TYPE_CHECKING
+
+from mlrun.files import remove_tree, sync_folder, write_atomic, write_new
+from mlrun.pattern import pattern
+from mlrun.store import codec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from mlrun.files import Home
+    from mlrun.model import Narrator, RunRecord
+
+_NAME = pattern(r"[0-9a-f]{32}\.\d+\.\d+\.json")
+_DAMAGED = ".damaged"
+
+
+def write(home: Home, pipeline: str, records: Iterable[RunRecord]) -> None:
+    """Keep records of a pipeline's steps that are over. Raises OSError."""
+    path = home.bundles / f"{pipeline}.{os.getpid()}.{time.time_ns()}.json"
+    data = codec.bundled(records)
+    try:
+        write_atomic(path, data, sync=True)
+    except FileNotFoundError:
+        path.parent.mkdir(exist_ok=True)
+        sync_folder(home.root)
+        write_atomic(path, data, sync=True)
+
+
+def found(home: Home, run_id: str) -> bytes | None:
+    """The bytes of a record that has no folder yet; None where no bundle holds it."""
+    return next((record.data for record in each(home) if record.id == run_id), None)
+
+
+def each(home: Home) -> Iterator[codec.Unbundled]:
+    """Every record that has no folder yet."""
+    for path in outstanding(home):
+        with contextlib.suppress(OSError, ValueError):
+            yield from codec.unbundled(path.read_bytes())
+
+
+def lay_out(home: Home, narrator: Narrator) -> None:
+    """Give each record its folder. One at a time may do so: the lock of the index is held.
+
+    What is laid out is synced before its bundle goes. A bundle that is damaged is told of once, and put
+    aside. Raises OSError.
+    """
+    for path in outstanding(home):
+        try:
+            records = list(codec.unbundled(path.read_bytes()))
+        except ValueError as error:
+            aside = path.with_name(f"{path.name}{_DAMAGED}")
+            os.rename(path, aside)
+            narrator.say(f"records of cached steps are lost: {aside} cannot be read ({error})")
+            continue
+        for at, record in enumerate(records):
+            narrator.progress("laying out the records of cached steps", at / len(records))
+            _lay_out(home, record)
+        os.unlink(path)
+
+
+def outstanding(home: Home) -> list[Path]:
+    """The bundles that nobody has laid out yet, in the order in which they were written."""
+    try:
+        names = [name for name in os.listdir(home.bundles) if _NAME.fullmatch(name)]
+    except FileNotFoundError:
+        return []
+    return [home.bundles / name for name in sorted(names, key=lambda name: int(name.split(".")[2]))]
+
+
+def _lay_out(home: Home, record: codec.Unbundled) -> None:
+    final = home.run(record.id)
+    if final.root.exists():
+        return  # whoever began before us was broken off
+    scratch = home.temporary / f"{record.id}.{os.getpid()}"
+    try:
+        os.mkdir(scratch)
+        write_new(scratch / final.record.name, record.data, sync=True)
+        if record.series_of is not None:
+            with contextlib.suppress(OSError):
+                os.link(home.run(record.series_of).metrics, scratch / final.metrics.name)
+        final.root.parent.mkdir(exist_ok=True)
+        os.rename(scratch, final.root)
+    except BaseException:
+        remove_tree(scratch, trash=home.trash)
+        raise
