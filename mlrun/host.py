@@ -89,9 +89,9 @@ def ci(variables: Mapping[str, str]) -> CiFacts | None:
 def _system_name(root: str) -> str | None:
     """`Debian GNU/Linux 12 (bookworm)`, `macOS 14.5` (os-release(5); Apple's SystemVersion.plist)."""
     for path in ("etc/os-release", "usr/lib/os-release"):
-        found = re.search(r'^PRETTY_NAME=["\']?(.*?)["\']?\s*$', _read(root, path), re.MULTILINE)
-        if found:
-            return found[1]
+        for line in _read(root, path).splitlines():
+            if line.startswith("PRETTY_NAME="):
+                return line.removeprefix("PRETTY_NAME=").strip().strip("\"'")
     plist = _read(root, "System/Library/CoreServices/SystemVersion.plist")
     found = re.search(r"<key>ProductVersion</key>\s*<string>(.*?)</string>", plist)
     return f"macOS {found[1]}" if found else None
@@ -102,8 +102,11 @@ def _cpu_name(root: str) -> str | None:
         from mlrun.process import capture
 
         return capture(["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], variables={}).text or None
-    found = re.search(r"^model name\s*:\s*(.+)$", _read(root, "proc/cpuinfo"), re.MULTILINE)
-    return " ".join(found[1].split()) if found else None
+    for line in _read(root, "proc/cpuinfo").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name" and value.strip():
+            return " ".join(value.split())
+    return None
 
 
 def _cores(root: str) -> int | None:

@@ -34,7 +34,7 @@ _CREDENTIALS = pattern(r"(?<=://)[^/\s\"']*@")
 
 def without_credentials(text: str) -> str:
     """Text whose URLs name no user and no password."""
-    return _CREDENTIALS.sub("", text)
+    return _CREDENTIALS.sub("", text) if "://" in text else text
 
 
 def fingerprint(caller: Caller) -> list[str]:
@@ -42,7 +42,9 @@ def fingerprint(caller: Caller) -> list[str]:
     decisive = [
         f"{name}={without_credentials(value)}"
         for name, value in sorted(caller.variables.items())
-        if _DECISIVE.fullmatch(name) and not _INDIFFERENT.fullmatch(name)
+        if name.startswith(("PIP_", "UV_"))
+        and _DECISIVE.fullmatch(name)
+        and not (name.startswith("UV_") and _INDIFFERENT.fullmatch(name))
     ]
     decisive += _contents((*_files(caller), *_uv_files(caller)))
     decisive += _contents(_named_lists(caller, decisive))

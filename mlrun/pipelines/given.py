@@ -30,6 +30,8 @@ def request_of(entry_point: EntryPoint, request: RunRequest, project: Project) -
 
 
 def _its_own(entry_point: EntryPoint, pairs: Pairs, request: RunRequest, project: Project) -> Pairs:
+    if not pairs:
+        return ()
     declared = {it.name for it in entry_point.parameters}
     everyones = {it.name for each in project.entry_points for it in each.parameters}
     names = {it.name for it in project.entry_points}

@@ -88,7 +88,9 @@ def _entry_point(key: Scalar, node: Node) -> tuple[EntryPoint, Notes]:
 
 def _has_placeholder(node: MapNode) -> bool:
     command = node.get("command")
-    return isinstance(command, Scalar) and re.search(r"\{[^{}]+\}", command.text) is not None
+    return (
+        isinstance(command, Scalar) and "{" in command.text and bool(re.search(r"\{[^{}]+\}", command.text))
+    )
 
 
 def _command(key: Scalar, node: MapNode, notes: Notes) -> str:

@@ -157,6 +157,9 @@ def _template(
 
     Raises ProjectError for braces that are neither doubled nor hold a declared name.
     """
+    text = text.replace(HOLE, "")
+    if "{" not in text and "}" not in text:  # as nearly all
+        return text, ()
     fields: list[_Field] = []
 
     def literal(match: re.Match[str]) -> str:
@@ -168,7 +171,7 @@ def _template(
         fields.append(field)
         return HOLE
 
-    return _BRACES.sub(literal, text.replace(HOLE, "")), tuple(fields)
+    return _BRACES.sub(literal, text), tuple(fields)
 
 
 def _field(inside: str | None, names: Sequence[str] | Mapping[str, str]) -> _Field | None:

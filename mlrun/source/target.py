@@ -286,7 +286,7 @@ def _pip_fragment(fragment: str) -> str:
 
 
 def _split_revision(text: str) -> tuple[str, str | None]:
-    mark = re.search(_REVISION_MARK, text)
+    mark = re.search(_REVISION_MARK, text) if "@" in text else None
     return (text[: mark.start()], text[mark.end() :]) if mark else (text, None)
 
 

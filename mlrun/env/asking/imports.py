@@ -11,7 +11,6 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun.env.asking.module_names import brought_by, distribution_of, is_known
 from mlrun.env.asking.pypi_names import canonical, name_of
 from mlrun.model import Place
 from mlrun.pattern import pattern
@@ -31,6 +30,7 @@ _LONGEST = 1024 * 1024
 _PROJECT_FILE = pattern(r"mlproject(\.ya?ml)?", re.IGNORECASE)
 _SCRIPT = pattern(r"(?<![\w./{}-])(?P<path>[\w./-]+\.(?:py|ipynb|sh))(?![\w{/-])")
 _MODULE = pattern(r"\bpython[\d.]*(?:\s+-[^\Wmc]\w*)*\s+-m\s+(?P<module>[\w.]+)")
+_SIGNS = (".py", ".ipynb", ".sh", "python")
 _PROGRAM = pattern(r"(?:^|&&|\|\||[;|\n])\s*(?:\w+=\S*\s+)*(?P<name>[\w-]+)")
 _IMPORT = pattern(
     r"^[ \t]*(?:from[ \t]+(?P<base>[.\w]+)[ \t]+import\b|import[ \t]+(?P<names>[\w., \t]+))", re.MULTILINE
@@ -113,6 +113,7 @@ def needed(directory: Path, *, root: Path | None = None, memory: Memory | None =
 def missing(asked: Asked, directory: Path) -> list[tuple[str, Place]]:
     """What the sources import and neither the requirements nor what they bring along hold, and where."""
     from mlrun.env.asking.inference import top_of
+    from mlrun.env.asking.module_names import brought_by
 
     names = {canonical(name_of(item.text) or "") for item in asked.requirements}
     if "" in names:  # a bare URL may hold anything
@@ -124,6 +125,10 @@ def missing(asked: Asked, directory: Path) -> list[tuple[str, Place]]:
 
 def distributions(found: Found) -> Needed:
     """The distributions behind modules."""
+    if not (found.imported or found.optional or found.uses or found.programs):
+        return Needed(files=found.files)
+    from mlrun.env.asking.module_names import distribution_of
+
     imported: dict[str, Place] = {}
     for module, place in found.imported:
         if name := distribution_of(module):
@@ -195,6 +200,8 @@ def _commands(directory: Path, memory: Memory | None) -> list[str]:
 
 
 def _named_in(command: str, directory: Path, root: Path, *, depth: int = 0) -> Iterator[Path]:
+    if not any(sign in command for sign in _SIGNS):
+        return
     for match in _MODULE.finditer(command):
         parts = match["module"].split(".")
         yield from _first([folder.joinpath(*parts) for folder in (directory, directory / "src", root)])
@@ -290,6 +297,8 @@ def find(
 
 
 def _programs(command: str) -> Iterator[str]:
+    if not any(name in command for name in _PROGRAMS):
+        return
     called = [match["name"] for match in _PROGRAM.finditer(command)]
     called += [match["module"] for match in _MODULE.finditer(command)]
     yield from (_PROGRAMS[name] for name in called if name in _PROGRAMS)
@@ -305,6 +314,8 @@ class _Own:
 
     def files(self, module: str, here: Path) -> list[Path]:
         """The files behind an imported module; none where it is not the project's."""
+        from mlrun.env.asking.module_names import is_known
+
         level = len(module) - len(module.lstrip("."))
         parts = module.lstrip(".").split(".")
         if level:

@@ -32,6 +32,7 @@ _CONDA = (
 )  # fmt: skip
 _PIPENV = ("Pipfile.lock", "Pipfile")
 _ENDINGS = (".txt", ".in", ".pip", ".py", ".cfg", ".toml", ".lock", ".yml", ".yaml", "pipfile")
+_NAMED_OTHERWISE = pattern(r"(conda|environment|env)[-_]\w+\.ya?ml")
 _NOT_FOR_RUNNING = pattern(
     r"(?<![a-z])(dev|develop|development|test|tests|testing|lint|docs?|ci|mac|macos|osx|win|windows|build)(?![a-z])"
 )
@@ -105,7 +106,9 @@ def _in_folder(folder: Path, is_manifest: Callable[[Path], bool]) -> Iterator[Pa
         found.append(names[name])
     found += [names[name] for name in _MANIFESTS if name in names and is_manifest(folder / names[name])]
     found += [names[name] for name in (*_CONDA, *(it.lower() for it in _PIPENV)) if name in names]
-    others = [name for name in names if re.fullmatch(r"(conda|environment|env)[-_]\w+\.ya?ml", name)]
+    others = [
+        name for name in names if name.startswith(("conda", "env")) and _NAMED_OTHERWISE.fullmatch(name)
+    ]
     if len(others) == 1 and names[others[0]] not in found:
         found.append(names[others[0]])
     yield from (folder / name for name in found)

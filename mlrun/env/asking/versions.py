@@ -21,6 +21,8 @@ def normal_python(text: str, place: Place | None = None) -> str | None:
 
     Raises ProjectError (`bad-python-version`).
     """
+    if not text.strip("0123456789.") and _VERSION.fullmatch(text):
+        return text
     wanted = _NAME.sub("", text.strip().strip("\"'"), count=1).strip()
     wanted = re.sub(r"^(=?=?\s*[\d.*]+)=[^=,]*$", r"\1", wanted)  # conda's build string: 3.7.13=h12debd9_0
     wanted = re.sub(r"^={1,2}\s*(?=\d)", "", wanted)
