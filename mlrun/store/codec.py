@@ -93,11 +93,24 @@ def bundled(records: Iterable[RunRecord]) -> bytes:
 
 @positional_value
 class Unbundled:
-    """A record of a bundle: the bytes of its `record.json`, and whose series of metrics it shares."""
+    """A record of a bundle."""
 
-    id: str
-    data: bytes
-    series_of: str | None
+    content: Json
+
+    @property
+    def id(self) -> str:
+        return cast("str", self.content["id"])
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of its `record.json`."""
+        return _written(self.content)
+
+    @property
+    def series_of(self) -> str | None:
+        """The run whose series of metrics it shares."""
+        parents = cast("dict[str, str]", self.content["parents"])
+        return parents.get("cached_from") if self.content["metrics"] else None
 
 
 def unbundled(data: bytes) -> Iterator[Unbundled]:
@@ -109,14 +122,11 @@ def unbundled(data: bytes) -> Iterator[Unbundled]:
     if content["schema"] != _BUNDLE:
         raise _NotARecordError(f"its schema is `{content['schema']}`, not `{_BUNDLE}`")
     parts = content["parts"]
+    _forget_parts(len(parts))
     for part in parts:
         _texts[id(part)] = _Part(part, part)
     for each in content["records"]:
-        its = each | {name: parts[each[name]] for name in _ALIKE if isinstance(each[name], int)}
-        original = its["parents"].get("cached_from") if its["metrics"] else None
-        yield Unbundled(id=its["id"], data=_written(its), series_of=original)
-    for part in parts:
-        _texts.pop(id(part), None)
+        yield Unbundled(each | {name: parts[each[name]] for name in _ALIKE if isinstance(each[name], int)})
 
 
 def _written(content: Json) -> bytes:
@@ -323,6 +333,13 @@ class _Part:
         self.canonical: str | None = None
 
 
+def _forget_parts(new: int) -> None:
+    """Make room for some more."""
+    if len(_texts) + new > _MOST_PARTS:
+        _parts.clear()
+        _texts.clear()
+
+
 _parts: dict[int, _Part] = {}
 _texts: dict[int, _Part] = {}
 """The same by the identity of their JSON."""
@@ -335,9 +352,7 @@ def _shared(value: T | None, to_json: Callable[[T], Json]) -> Json | None:
         return None
     part = _parts.get(id(value))
     if part is None or part.value is not value:
-        if len(_parts) >= _MOST_PARTS:
-            _parts.clear()
-            _texts.clear()
+        _forget_parts(1)
         part = _parts[id(value)] = _Part(value, to_json(value))
         _texts[id(part.json)] = part
     return part.json
