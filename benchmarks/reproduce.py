@@ -113,7 +113,28 @@ def _json(said: str) -> Found | None:
     if start < 0:
         return None
     found: Found = json.JSONDecoder().raw_decode(said[start:].lstrip())[0]
-    return found
+    return _as_one(found) if "steps" in found else found
+
+
+def _as_one(whole: Found) -> Found:
+    """A pipeline as if all were one run: what its steps made, under their names."""
+    steps = [(step["name"].rpartition("/")[2], step) for step in whole["steps"]]
+
+    def all_of(items: str) -> list[Found]:
+        told = [
+            (name, it)
+            for name, step in steps
+            for part in (*step["repetitions"][:1], step)
+            for it in part.get(items, ())
+        ]
+        return [{**it, "name": f"{name}: {it['name']}"} if "name" in it else it for name, it in told]
+
+    return {
+        "verdict": whole["verdict"],
+        "reasons": all_of("reasons"),
+        "repetitions": [{"items": all_of("items"), "causes": all_of("causes")}],
+        "spread": all_of("spread"),
+    }
 
 
 def _last(said: str) -> str:
