@@ -385,6 +385,31 @@ def test_what_a_parameter_puts_into_the_command_is_no_cause_of_its_own(
     assert (item.because == "parameters") == explained
 
 
+@pytest.mark.parametrize(
+    ("directory", "command", "same"),
+    [
+        ("/home/bob/wine", "python train.py /home/bob/wine/data.csv --out=/home/bob/wine", True),
+        ("/nowhere", f"python train.py /caches/work-v1/{'b' * 32}/data.csv --out=/c/{'b' * 32}", True),
+        ("/nowhere", f"python train.py /caches/work-v1/{'c' * 32}/data.csv --out=/c/{'c' * 32}", True),
+        ("/home/bob/wine", "python train.py /home/bob/wine2/data.csv --out=/home/bob/wine", False),
+        ("/home/bob", "python train.py /home/bob/wine/data.csv --out=/home/bob", False),
+    ],
+)
+def test_the_folder_that_a_command_ran_in_is_no_difference(directory: str, command: str, same: bool) -> None:
+    one = replace(
+        RECORD,
+        command=CommandFacts(text="python train.py /nowhere/data.csv --out=/nowhere", argv=(), cwd="."),
+    )
+    other = replace(
+        RECORD,
+        id="b" * 32,
+        parents=(("pipeline", "c" * 32),),
+        source=SourceFacts(kind="directory", tree=TREE, directory=directory),
+        command=CommandFacts(text=command, argv=(), cwd="."),
+    )
+    assert (call.command(one, other).items == ()) == same
+
+
 def test_a_secret_is_unknown_but_for_results_that_speak(
     compared: Callable[[RunRecord, RunRecord], Difference],
 ) -> None:

@@ -106,8 +106,17 @@ def _text(
 
 
 def _without_place(text: str, record: RunRecord) -> str:
-    """A checkout of ours has a folder named after the run."""
-    return text.replace(record.id, "RUN").rstrip()
+    """The command without the folder that it ran in, which puts itself into it by paths among the parameters.
+
+    A checkout of ours is named after the run, or after the pipeline that it is a step of.
+    """
+    for run_id in (record.id, *(it for kind, it in record.parents if kind == "pipeline")):
+        text = re.sub(rf"(?<![^\s'\"=:,])/[^\s'\"]*?/{re.escape(run_id)}(?![^/\s'\"])", ".", text)
+        text = text.replace(run_id, "RUN")
+    if record.source is not None and len(record.source.directory) > 1:
+        place = re.escape(record.source.directory)
+        text = re.sub(rf"(?<![^\s'\"=:,]){place}(?![^/\s'\"])", ".", text)
+    return text.rstrip()
 
 
 def _is_explained(a: str, b: str, before: RunRecord, after: RunRecord) -> bool:
