@@ -248,6 +248,7 @@ class _Connection:
         except (OSError, ValueError):  # it hung up, kept us waiting, or was hung up on
             pass
         finally:
+            self.idle = True  # nobody need wait for what is left of it
             self._end()
 
     def cut(self) -> None:
