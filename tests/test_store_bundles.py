@@ -18,6 +18,7 @@ from mlrun.value import replace
 from tests.test_store import add, reading_only, record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from mlrun.files import Home
@@ -177,6 +178,117 @@ def test_nothing_is_written_for_no_steps_and_what_cannot_be_written_is_an_error(
     store.home.bundles.write_text("in the way")
     with pytest.raises(StoreError):
         store.add_together(steps, pipeline=whole.id)
+
+
+def test_what_a_damaged_bundle_refers_to_is_not_collected(store: Store) -> None:
+    whole, steps = pipeline(store, count=1)
+    kept = store.objects.put_bytes(b"of a cached step")
+    os.utime(store.home.object(kept.removeprefix("blake3:")), (1, 1))
+    output = Artifact(path="m", kind="file", digest=kept, size=1, files=1, stored=True)
+    store.add_together([replace(steps[0], outputs=(output,))], pipeline=whole.id)
+    [path] = bundles.outstanding(store.home)
+    path.write_bytes(path.read_bytes()[:-1])
+    store.query(Query())
+    store.collect_garbage()
+    assert store.objects.has(kept)
+
+
+def test_what_is_removed_stays_away_and_leaves_others_their_series(store: Store) -> None:
+    original = record(1, metrics={"loss": 0.5})
+    add(store, original)
+    store.home.run(original.id).metrics.write_text('{"name": "loss", "value": 0.5}\n')
+    whole, steps = pipeline(store, count=2)
+    loss = (Metric(name="loss", last=0.5, minimum=0.5, maximum=0.5),)
+    steps = [replace(it, metrics=loss, parents=(*it.parents, ("cached_from", original.id))) for it in steps]
+    store.add_together(steps, pipeline=whole.id)
+    store.remove([original.id, steps[0].id])
+    assert not store.has(steps[0].id)
+    assert {row.name for row in store.query(Query())} == {"whole", "whole/1"}
+    assert store.home.run(steps[1].id).metrics.exists()
+
+
+def test_a_step_laid_out_after_its_pipeline_was_indexed_is_indexed_too(store: Store) -> None:
+    whole, steps = pipeline(store)
+    assert [row.name for row in store.query(Query())] == ["whole"]  # it goes on, and somebody looks
+    store.add_together(steps, pipeline=whole.id)
+    with reading_only(store.home):
+        assert len(store.query(Query())) == 4
+    assert len(store.query(Query())) == 4
+    assert bundles.outstanding(store.home) == []
+
+
+def test_one_of_the_same_number_who_was_killed_is_in_nobodys_way(store: Store) -> None:
+    whole, steps = pipeline(store)
+    store.add_together(steps, pipeline=whole.id)
+    (store.home.temporary / f"{steps[0].id}.{os.getpid()}").mkdir()
+    assert len(store.query(Query())) == 4
+
+
+def test_an_index_made_anew_goes_by_the_folder_and_not_by_the_bundle(store: Store) -> None:
+    whole, steps = pipeline(store)
+    store.add_together(steps, pipeline=whole.id)
+    [path] = bundles.outstanding(store.home)
+    data = path.read_bytes()
+    store.query(Query())
+    store.save(replace(steps[0], name="renamed"))
+    store.query(Query())
+    path.write_bytes(data)
+    store.rebuild()
+    assert {row.name for row in store.query(Query())} == {"whole", "renamed", "whole/1", "whole/2"}
+
+
+def test_a_bundle_is_read_once(store: Store) -> None:
+    whole, steps = pipeline(store)
+    store.add_together(steps, pipeline=whole.id)
+    [path] = bundles.outstanding(store.home)
+    assert store.load(steps[0].id) == steps[0]
+    path.write_bytes(b"not looked at again")
+    assert store.load(steps[1].id) == steps[1]
+
+
+@pytest.mark.parametrize("whose", ["the folder", "the bundle", "a damaged one", "runs"])
+def test_what_is_anothers_keeps_nobody_from_reading_the_rest(store: Store, whose: str) -> None:
+    whole, steps = pipeline(store)
+    store.query(Query())
+    store.save(whole)
+    store.add_together(steps, pipeline=whole.id)
+    [path] = bundles.outstanding(store.home)
+    if whose == "a damaged one":
+        path.write_bytes(b"")
+    shards = [store.home.run(it.id).root.parent for it in steps]
+    for shard in shards:
+        shard.mkdir(exist_ok=True)
+    places = {"the bundle": [path], "runs": shards}.get(whose, [path.parent])
+    with owning_all_but(places, store.home):
+        found = {row.name for row in store.query(Query())}
+        assert store.load(whole.id) == whole
+    if whose in ("the bundle", "a damaged one"):
+        assert found == {"whole"}
+    else:
+        assert found == {"whole", "whole/0", "whole/1", "whole/2"}
+    assert path.exists()
+
+
+@contextlib.contextmanager
+def owning_all_but(places: list[Path], home: Home) -> Iterator[None]:
+    """Of a store that is ours, some places are another's, who lets nobody write there, nor read a file."""
+    own = os.geteuid()
+    if own == 0:
+        for folder in (home.root, *home.root.parents[:-1]):
+            os.chmod(folder, folder.stat().st_mode | 0o055)
+        for each in (home.root, *home.root.rglob("*")):
+            os.chown(each, 65534, 65534)
+    for place in places:
+        if own == 0:
+            os.chown(place, 0, 0)
+        os.chmod(place, 0o555 if place.is_dir() else 0)
+    try:
+        os.seteuid(65534 if own == 0 else own)
+        yield
+    finally:
+        os.seteuid(own)
+        for place in places:
+            os.chmod(place, 0o755)
 
 
 LAYING_OUT = """

@@ -103,6 +103,7 @@ class Store:
     def __init__(self, home: Home, narrator: Narrator | None = None) -> None:
         self.home = home
         self.objects = Objects(home)
+        self._bundles = bundles.Reader(home)
         self._narrator = narrator if narrator is not None else _Silent()
 
     # --- writing ------------------------------------------------------------------------------------
@@ -196,6 +197,7 @@ class Store:
         Raises StoreError `run-is-running`, before anything is removed, or `no-such-run`.
         """
         ids = tuple(ids)
+        self._lay_out_before(ids)
         for run_id in ids:
             if not self.home.run(run_id).root.is_dir():
                 raise _no_such_run(run_id)
@@ -209,6 +211,19 @@ class Store:
             root = self.home.run(run_id).root
             with told(f"remove {root}"), notes.noted(self.home, run_id):
                 remove_tree(root, trash=self.home.trash)
+
+    def _lay_out_before(self, ids: tuple[str, ...]) -> None:
+        """What is laid out after its removal would be there again, and without series of a run that is gone.
+
+        Where nothing can be laid out, as on a full disk, only what a bundle holds cannot be removed.
+        """
+        if not bundles.outstanding(self.home):
+            return
+        try:
+            self._index().lay_out()
+        except StoreError:
+            if not set(ids).isdisjoint(self._bundles.ids()):
+                raise
 
     def sweep(self) -> tuple[str, ...]:
         """Mark as lost what is `running` without a living process; the ids of those.
@@ -235,7 +250,7 @@ class Store:
 
     def has(self, run_id: str) -> bool:
         """Whether there is a record of a run, by its whole id."""
-        return self.home.run(run_id).record.exists() or bundles.found(self.home, run_id) is not None
+        return self.home.run(run_id).record.exists() or self._bundles.found(run_id) is not None
 
     def find(self, name: str, *, project: str | None = None) -> str:
         """The id of the run that is meant by an id, the start of one, a name, `latest`, or `latest~2`.
@@ -306,12 +321,12 @@ class Store:
     def _index(self) -> Index:
         from mlrun.store.index import Index
 
-        return Index(self.home, read=self._read, narrator=self._narrator)
+        return Index(self.home, read=self._read, bundled=self._bundles.ids, narrator=self._narrator)
 
     def _read(self, run_id: str) -> RunRecord:
         path = f"{self.home.root}/runs/{run_id[:2]}/{run_id}/{_RECORD}"
         with told(f"read {path}"):
-            data = _content(path) or bundles.found(self.home, run_id) or _content(path)
+            data = _content(path) or self._bundles.found(run_id) or _content(path)
         if data is None:
             raise _no_such_run(run_id)
         record = codec.decode(data, file=path)

@@ -9,13 +9,14 @@ record is found in its bundle by those who know its id.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from typing import TYPE_CHECKING
 
 from mlrun.files import remove_tree, sync_folder, write_atomic, write_new
 from mlrun.pattern import pattern
-from mlrun.store import codec
+from mlrun.store import codec, notes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _NAME = pattern(r"[0-9a-f]{32}\.\d+\.\d+\.json")
 _DAMAGED = ".damaged"
+_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 def write(home: Home, pipeline: str, records: Iterable[RunRecord]) -> None:
@@ -40,35 +42,64 @@ def write(home: Home, pipeline: str, records: Iterable[RunRecord]) -> None:
         write_atomic(path, data, sync=True)
 
 
-def found(home: Home, run_id: str) -> bytes | None:
-    """The bytes of a record that has no folder yet; None where no bundle holds it."""
-    return next((record.data for record in each(home) if record.id == run_id), None)
+class Reader:
+    """Bundles as one process reads them: each once, since they never change."""
 
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._known: dict[str, dict[str, codec.Unbundled]] = {}
 
-def each(home: Home) -> Iterator[codec.Unbundled]:
-    """Every record that has no folder yet."""
-    for path in outstanding(home):
-        with contextlib.suppress(OSError, ValueError):
-            yield from codec.unbundled(path.read_bytes())
+    def found(self, run_id: str) -> bytes | None:
+        """The bytes of a record that has no folder yet; None where no bundle holds it."""
+        for records in self._each():
+            if run_id in records:
+                return records[run_id].data
+        return None
+
+    def ids(self) -> tuple[str, ...]:
+        """Those whose records have no folder yet, but for a bundle that is half laid out."""
+        return tuple(run_id for records in self._each() for run_id in records)
+
+    def _each(self) -> Iterator[dict[str, codec.Unbundled]]:
+        for path in outstanding(self._home):
+            if path.name not in self._known:
+                try:
+                    records = list(codec.unbundled(path.read_bytes()))
+                except (OSError, ValueError):
+                    continue
+                self._known[path.name] = {it.id: it for it in records}
+            yield self._known[path.name]
 
 
 def lay_out(home: Home, narrator: Narrator) -> None:
     """Give each record its folder. One at a time may do so: the lock of the index is held.
 
-    What is laid out is synced before its bundle goes. A bundle that is damaged is told of once, and put
-    aside. Raises OSError.
+    What is laid out is synced, and noted for the index, before its bundle goes. A bundle that is damaged is
+    told of once, and put aside; one where we may not write, or not read, is left. Raises OSError.
     """
     for path in outstanding(home):
         try:
-            records = list(codec.unbundled(path.read_bytes()))
-        except ValueError as error:
-            aside = path.with_name(f"{path.name}{_DAMAGED}")
-            os.rename(path, aside)
-            narrator.say(f"records of cached steps are lost: {aside} cannot be read ({error})")
-            continue
-        for at, record in enumerate(records):
-            narrator.progress("laying out the records of cached steps", at / len(records))
-            _lay_out(home, record)
+            _lay_out_all(path, home, narrator)
+        except OSError as error:
+            if error.errno not in _FORBIDDEN:
+                raise
+
+
+def _lay_out_all(path: Path, home: Home, narrator: Narrator) -> None:
+    try:
+        records = list(codec.unbundled(path.read_bytes()))
+    except ValueError as error:
+        aside = path.with_name(f"{path.name}{_DAMAGED}")
+        os.rename(path, aside)
+        narrator.say(f"records of cached steps are lost: {aside} cannot be read ({error})")
+        return
+    except OSError as error:
+        narrator.say(f"records of cached steps are not shown: cannot read {path}: {error.strerror}")
+        return
+    for at, record in enumerate(records):
+        narrator.progress("laying out the records of cached steps", at / len(records))
+        _lay_out(home, record)
+    with notes.noted(home, path.name.partition(".")[0]):  # its own may have been taken in long ago
         os.unlink(path)
 
 
@@ -76,7 +107,7 @@ def outstanding(home: Home) -> list[Path]:
     """The bundles that nobody has laid out yet, in the order in which they were written."""
     try:
         names = [name for name in os.listdir(home.bundles) if _NAME.fullmatch(name)]
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     return [home.bundles / name for name in sorted(names, key=lambda name: int(name.split(".")[2]))]
 
@@ -85,7 +116,7 @@ def _lay_out(home: Home, record: codec.Unbundled) -> None:
     final = home.run(record.id)
     if final.root.exists():
         return  # whoever began before us was broken off
-    scratch = home.temporary / f"{record.id}.{os.getpid()}"
+    scratch = home.temporary / f"{record.id}.{os.getpid()}.{time.monotonic_ns()}"
     try:
         os.mkdir(scratch)
         write_new(scratch / final.record.name, record.data, sync=True)

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun.files import empty_trash, is_locked, locked, remove_tree
-from mlrun.store import bundles
 from mlrun.store.index import run_ids
 from mlrun.value import value
 
@@ -53,7 +52,7 @@ def collect(home: Home, *, grace: float = GRACE_SECONDS) -> tuple[int, int]:
 def _needed(home: Home) -> set[str]:
     """Every digest in a record, and in the manifests that records name."""
     needed: set[str] = set()
-    waiting = {found for path in bundles.outstanding(home) for found in _digests_in(path)}  # before it moves
+    waiting = {found for path in _bundles(home) for found in _digests_in(path)}  # before they are laid out
     waiting |= {found for run_id in run_ids(home) for found in _digests_in(home.run(run_id).record)}
     while waiting:
         hexadecimal = waiting.pop()
@@ -62,6 +61,11 @@ def _needed(home: Home) -> set[str]:
         if _may_be_manifest(path):
             waiting |= set(_digests_in(path)) - needed
     return needed
+
+
+def _bundles(home: Home) -> list[Path]:
+    """Damaged ones, too. Raises OSError where they cannot be listed."""
+    return list(home.bundles.iterdir()) if home.bundles.is_dir() else []
 
 
 def _may_be_manifest(path: Path) -> bool:
@@ -113,7 +117,7 @@ def _remove_object(path: Path, home: Home, young: float) -> int | None:
 
 def _remove_leftovers(home: Home, young: float) -> None:
     """What processes left behind that were killed: half-written files, runs that never got a record."""
-    half_written = home.bundles.glob(".*") if home.bundles.is_dir() else ()
+    half_written = (path for path in _bundles(home) if path.name.startswith("."))
     for path in (*(home.temporary / name for name in os.listdir(home.temporary)), *half_written):
         with contextlib.suppress(FileNotFoundError):
             if path.lstat().st_mtime <= young:

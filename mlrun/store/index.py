@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import itertools
 import os
 import sqlite3
 import time
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlrun.errors import StoreError
 from mlrun.files import locked, remove_tree, sync_folder
-from mlrun.store import bundles, codec, notes, schema
+from mlrun.store import bundles, notes, schema
 from mlrun.store.alive import freed
 from mlrun.store.rows import Writer
 from mlrun.store.trouble import told
@@ -55,11 +54,20 @@ class _DiskFullError(Exception):
 
 
 class Index:
-    """The index of one store. `read` gives the record of a run, and raises StoreError where it cannot."""
+    """The index of one store. `read` gives the record of a run, and raises StoreError where it cannot;
+    `bundled` are the ids of those that have no folder yet."""
 
-    def __init__(self, home: Home, *, read: Callable[[str], RunRecord], narrator: Narrator) -> None:
+    def __init__(
+        self,
+        home: Home,
+        *,
+        read: Callable[[str], RunRecord],
+        bundled: Callable[[], tuple[str, ...]],
+        narrator: Narrator,
+    ) -> None:
         self._home = home
         self._read = read
+        self._bundled = bundled
         self._narrator = narrator
 
     def use(self, work: Callable[[sqlite3.Connection], Answer]) -> Answer:
@@ -218,11 +226,10 @@ class Index:
                 os.unlink(new)
 
     def _fill(self, connection: sqlite3.Connection, because: str | None = None) -> None:
-        ids = list(run_ids(self._home))
+        ids = list(dict.fromkeys((*self._bundled(), *run_ids(self._home))))
         if because is not None:
             self._narrator.say(f"indexing {len(ids)} records: {because}")
-        without_folder = (codec.decode(each.data, file=each.id) for each in bundles.each(self._home))
-        fill(connection, itertools.chain(self._readable(ids), without_folder), self._manifest)
+        fill(connection, self._readable(ids), self._manifest)
 
     def _manifest(self, hexadecimal: str) -> bytes | None:
         """The manifest of a folder, where it is kept."""
@@ -250,6 +257,9 @@ class Index:
                 self._fill(connection)
             for note in notes.outstanding(self._home):
                 self._refresh(writer, note.run_id)
+            for run_id in self._bundled():
+                if connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone() is None:
+                    self._refresh(writer, run_id)
             for run_id in running(connection):
                 with freed(self._home.run(run_id).alive) as dead:
                     if dead:
