@@ -7,9 +7,9 @@ is told. The shim has the same rules, so that the thousands of files of an envir
 from __future__ import annotations
 
 import os
-import re
 from typing import TYPE_CHECKING
 
+from mlrun.pattern import pattern
 from mlrun.value import positional_value, replace
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ BY_PRODUCTS_END = (
     *(".pyc", ".pyo", ".nbi", ".nbc", "/.DS_Store", "/Thumbs.db", "/.coverage", ".swp", "/.gitignore"),
     *("/CACHEDIR.TAG", "/pyvenv.cfg", "/func_code.py", "/lock.mdb", "-shm"),
 )
-_KEPT = re.compile(
+_KEPT = pattern(
     r"/joblib/(?:[^/]+/)+[0-9a-f]{32}/"  # what a `joblib.Memory` remembers of one call
     r"|/(?:models|datasets|spaces)--[^/]+/(?:refs|\.no_exist)/"  # of what a cache of Hugging Face's holds
 )

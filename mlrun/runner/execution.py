@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import determinism, env, files, observing, process, reporting, source, standin
+from mlrun import determinism, env, files, observing, process, reporting, source
 from mlrun.errors import MlrunError
 from mlrun.model import Job
 from mlrun.runner.variables import changed, told
@@ -68,7 +68,11 @@ def execute(
     host = None
     if reporting.is_wanted(environment, variables):
         host = env.address_of_ours(environment, stage.caller, arguments)
-    steps = standin.variables(stage.cache, environment, job.variables) if host else {}
+    steps: Mapping[str, str] = {}
+    if host:
+        from mlrun import standin
+
+        steps = standin.variables(stage.cache, environment, job.variables)
     listening = reporting.listening(
         record,
         paths,
