@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from mlrun.model import Digest, Narrator, RunRecord
+    from mlrun.model import Digest, Narrator, RunRecord, RunRow
     from mlrun.store import Store
 
 State = Literal["intact", "damaged", "unknown"]
@@ -94,8 +94,20 @@ def verify_index(found: tuple[Verification, ...], store: Store) -> tuple[Verific
 
 
 def _rows(store: Store) -> dict[str, str]:
-    """What lists show of each run; one that goes on may change meanwhile."""
-    return {row.id: repr(row) for row in store.query(Query()) if row.status != "running"}
+    """What lists show of each run; one that goes on may change meanwhile.
+
+    In which order the index knows names depends on which run came first, and is nothing that it says of one.
+    """
+    return {row.id: repr(_in_order(row)) for row in store.query(Query()) if row.status != "running"}
+
+
+def _in_order(row: RunRow) -> RunRow:
+    return replace(
+        row,
+        params=tuple(sorted(row.params)),
+        metrics=tuple(sorted(row.metrics)),
+        tags=tuple(sorted(row.tags)),
+    )
 
 
 def _steps(run_id: str, store: Store) -> tuple[str, ...]:

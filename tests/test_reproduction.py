@@ -186,6 +186,8 @@ def test_a_record_that_was_edited_is_taken_and_said(shell: Shell) -> None:
     path.write_text(path.read_text().replace('"value": "plain"', '"value": "fails"'))
     found = reproduce(shell, code=1)
     assert [note["code"] for note in found["notes"]] == ["record-edited"]
+    text = shell.mlrun("reproduce", found["run"], "-q").stdout
+    assert "because      its record was changed since mlrun wrote it" in text
 
 
 @pytest.mark.slow
@@ -309,20 +311,30 @@ def test_a_named_input_is_that_of_then_whatever_is_the_latest_now(shell: Shell, 
         "    command: echo {n} > model.txt\n"
         "  main:\n    inputs: ['run:latest(entry=train):model.txt']\n    outputs: [score.txt]\n"
         "    command: cat $MLRUN_INPUT_1 > score.txt\n"
+        "  given: {parameters: {model: path}, outputs: [score.txt], command: 'cat {model} > score.txt'}\n"
     )
     (project / ".gitignore").write_text("*.txt\n")
     first = run(shell, "-e", "train")
-    original = run(shell)
     said = "run:latest(entry=train):model.txt"
+    given = run(shell, "-e", "given", "-P", f"model={said}")
+    original = run(shell)
     assert [(it["reference"], it["run"]) for it in original["inputs"]] == [(said, first["id"])]
     assert f"data         {said}  " in shell.mlrun("show", original["id"]).stdout
     assert f"from run:{first['id'][:8]}:model.txt  2 B" in shell.mlrun("lineage", original["id"]).stdout
+    assert shell.mlrun("status").returncode == 0
     run(shell, "-e", "train", "-P", "n=2")
+    text = shell.mlrun("status").stdout
+    assert f"data: {said} (1 line of 1 changed)" in text
+    assert "MLRUN_INPUT_1" not in text
     assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
     shutil.rmtree(project.parent / "cache/inputs-v1")  # a cache may go at any time
+    assert reproduce(shell, given["id"], code=0)["verdict"] == "identical"
+    assert shell.show()["parameters"]["model"]["value"] == said
+    assert shell.mlrun("diff", given["id"]).returncode == 0
     assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
     assert shell.mlrun("rm", "-y", first["id"]).returncode == 0
     assert reasons(reproduce(shell, original["id"], code=2)) == ["data-gone"]
+    assert reproduce(shell, given["id"], code=0)["verdict"] == "identical"  # the bytes are in the cache
 
 
 @pytest.mark.slow

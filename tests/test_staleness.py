@@ -65,7 +65,9 @@ def test_what_was_given_by_hand_counts_as_asked_again(shell: Shell, project: Pat
     shell.mlrun("reproduce", "-q", "-P", "alpha=0.1")  # an experiment, and no new state of the project
     assert status(shell, code=0)["state"] == "current"
     (project / "data/train.csv").unlink()
-    assert "train.csv" in json.dumps(status(shell, code=1))
+    found = status(shell, code=1)
+    assert "train.csv" in json.dumps(found)
+    assert causes(found) == [("data", "main")]
 
 
 @pytest.mark.slow

@@ -167,6 +167,19 @@ def test_the_steps_of_metrics_and_the_list_of_a_folders_files_count_too(shell: S
     assert ("the steps of its metrics", "missing") in troubles(verify(shell, code=1))
 
 
+def test_of_several_runs_only_what_is_damaged_is_told(shell: Shell) -> None:
+    file = shell.cwd / "MLproject"
+    entry = "{x: {parameters: {%s: {default: '1'}, %s: {default: '2'}}, command: ':'}}"
+    runs = []
+    for names in (("one", "two"), ("two", "one")):
+        file.write_text(f"name: p\nentry_points: {entry % names}\n")
+        runs.append(shell.record(".", "-e", "x", "--env-manager", "system"))
+        assert shell.mlrun("runs").returncode == 0  # into the index, one by one
+    shell.home.run(runs[0]["id"]).record.write_text("{")
+    found = verify(shell, "--all", code=1)
+    assert [state for _, state in troubles(found)] == ["unreadable"]
+
+
 def test_an_index_that_says_otherwise_is_told_and_made_anew(shell: Shell) -> None:
     record = shell.record(".", "--env-manager", "system", "--name", "plain-name")
     assert "plain-name" in shell.mlrun("runs").stdout

@@ -175,8 +175,11 @@ def variables(before: RunRecord, after: RunRecord) -> Section:
         ours, theirs = _with_settings(ours, before.determinism), _with_settings(theirs, after.determinism)
         items.append(_umask(before.determinism, after.determinism))
     others: list[str] = []
+    named = {None, *(it.path for it in (*before.inputs, *after.inputs) if it.reference)}
     for name in sorted({*ours, *theirs}):
         a, b = ours.get(name), theirs.get(name)
+        if a in named and b in named and a != b:  # where an output of a run lies, which is data
+            continue
         if a is not None or b is not None:
             items.append(_declared(name, a, b, in_before=name in ours, in_after=name in theirs))
         elif name not in ours or name not in theirs:

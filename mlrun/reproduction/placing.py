@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mlrun import data, files
+from mlrun import data, files, references
 from mlrun.errors import MlrunError, StoreError
 from mlrun.pipelines.paths import overlap
 from mlrun.reproduction.values import Part, Ready, note, reason
@@ -99,6 +99,8 @@ class Placing:
 
     def _move(self, parameter: BoundParameter) -> None:
         """A path parameter into the checkout; what a URL named was downloaded then."""
+        if references.is_reference(parameter.value) and self._is_named_again(parameter.name):
+            return
         now = self._now(parameter.text)
         if now == Path(os.path.normpath(self._snapshot.directory / parameter.value)):
             return
@@ -119,6 +121,8 @@ class Placing:
             return
         if artifact.run is not None and artifact.parameter is None:
             self._place_named(artifact)
+            return
+        if artifact.parameter is not None and self._is_named_again(artifact.parameter):
             return
         target = self._now(artifact.path)
         if _digest(target, artifact, reader) == artifact.digest:
@@ -166,6 +170,16 @@ class Placing:
                 return
         message = f"its input `{name}`, which run {run[:8]} made, is not in the store any more"
         self.ready.reasons.append(reason("data-gone", message))
+
+    def _is_named_again(self, parameter: str) -> bool:
+        """Whether the output of another run, as which a parameter was given, can be had by that name."""
+        found = next((it for it in self.original.inputs if it.parameter == parameter), None)
+        if found is None or found.run is None or found.reference is None:
+            return False
+        with contextlib.suppress(StoreError):
+            self.store.load(found.run)
+            return self._is_kept(found)
+        return False
 
     def _is_kept(self, artifact: Artifact) -> bool:
         """Raises StoreError."""

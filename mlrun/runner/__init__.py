@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Sequence
     from pathlib import Path
 
+    from mlrun.caching.values import Guard
     from mlrun.env import Plan
     from mlrun.model import Artifact, Determinism, Environment, Finding, RunRecord, RunRequest, Snapshot
     from mlrun.observing import Observed
@@ -147,7 +148,7 @@ def _at_hand_for_step(
     kind = (spec.variables, spec.deterministic, spec.resources.cpus)
     if kind not in common.determinism:
         common.determinism[kind] = _determinism(prepared, common.environment, stage)
-    inputs = _with_their_runs(inputs, prepared, stage)
+    inputs = with_their_runs(inputs, prepared, stage)
     record = replace(record, inputs=inputs, environment=common.facts, determinism=common.determinism[kind])
     findings = (*common.environment.findings, *findings)
     return recording.with_warnings(record, findings), common.environment
@@ -246,14 +247,17 @@ def _recorded(
                 *env.changed(environment),
                 *execution.advice(record, prepared, environment, store, stage),
             )
+            guard = None
             if wanted is not None:
-                record, unkept = _kept_for_later(record, wanted, observed, (*findings, *changed), stage)
+                record, guard, unkept = _guarded(record, wanted, observed, (*findings, *changed), stage)
                 changed = (*changed, *unkept)
             record = recording.with_warnings(record, changed)
             store.save(record)
         except BaseException as error:
             store.save(recording.break_off(record, error))
             raise
+        if guard is not None:
+            changed = (*changed, *caching.keep(record, guard, site))
     _warn(stage, (*findings, *noticed, *seen, *changed))
     return record
 
@@ -372,30 +376,31 @@ def _taken_away(wanted: _Wanted | None, observed: Observed) -> tuple[Finding, ..
     )
 
 
-def _kept_for_later(
+def _guarded(
     record: RunRecord,
     wanted: _Wanted,
     observed: Observed,
     findings: tuple[Finding, ...],
     stage: Stage,
-) -> tuple[RunRecord, tuple[Finding, ...]]:
-    """A run that has ended well, noted so that it can stand in for the next; else what keeps it from that."""
+) -> tuple[RunRecord, Guard | None, tuple[Finding, ...]]:
+    """A run that has ended well, with the guard by which it can stand in for the next; else what keeps it
+    from that."""
     if record.status != "finished" or (wanted.key is None and not wanted.case.prepared.spec.cache):
-        return record, ()
+        return record, None, ()
     spoilt = [each.message for each in findings if each.code in _SPOILING]
     why_not = wanted.why_not or (spoilt[0] if spoilt else None)
     if wanted.key is None or why_not is not None:
-        return record, (caching.not_kept(why_not or ""),)
+        return record, None, (caching.not_kept(why_not or ""),)
     snapshot = wanted.case.prepared.snapshot
     try:
         now = source.look_again(snapshot, caller=stage.caller, cache=stage.cache)
     except MlrunError as error:
-        return record, (caching.not_kept(error.message),)
-    kept, finding = caching.keep(
+        return record, None, (caching.not_kept(error.message),)
+    guard, finding = caching.guarded(
         record, wanted.case, wanted.key, wanted.site.renewed(now), seen=observed.seen, since=wanted.since
     )
-    record = replace(record, cache_key=wanted.key.digest) if kept else record
-    return record, (finding,) if finding else ()
+    record = replace(record, cache_key=wanted.key.digest) if guard is not None else record
+    return record, guard, (finding,) if finding else ()
 
 
 _SPOILING = frozenset(
@@ -472,7 +477,7 @@ def _ready(
     reader = data.Reader(stage.cache, stage.teller)
     inputs, findings = recording.inputs(prepared, reader)
     recording.keep_lists(inputs, prepared.snapshot.directory, reader, store, stage.cache)
-    inputs = _with_their_runs(inputs, prepared, stage)
+    inputs = with_their_runs(inputs, prepared, stage)
     for artifact in inputs:
         stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)
@@ -481,7 +486,7 @@ def _ready(
     return recording.with_warnings(record, findings), environment
 
 
-def _with_their_runs(inputs: tuple[Artifact, ...], prepared: Prepared, stage: Stage) -> tuple[Artifact, ...]:
+def with_their_runs(inputs: tuple[Artifact, ...], prepared: Prepared, stage: Stage) -> tuple[Artifact, ...]:
     """What was named as a run's output knows of which, and how."""
     place = str(stage.cache.inputs)
     if not any(it.path.startswith(place) for it in inputs):

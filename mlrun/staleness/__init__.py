@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = ["Cause", "State", "Status", "status"]
 
 _KINDS = ("data", "code", "parameters", "packages", "python", "variables", "image", "command")
+_NO_DATA = ("no-such-path", "no-such-output", "output-gone", "no-such-run")
 _NAMED = 4  # files of a note
 
 
@@ -109,7 +110,8 @@ class _Looking:
             prepared = self._prepared(part, last)
         except MlrunError as error:
             self.to_run.add(part.name)
-            cause = Cause(kind="command", name=part.name, text=f"it cannot run as it did: {error.message}")
+            kind = "data" if error.code in _NO_DATA else "command"
+            cause = Cause(kind=kind, name=part.name, text=f"it cannot run as it did: {error.message}")
             return replace(known, causes=(cause,))
         waiting = tuple(_after(maker) for maker in _makers(part) if maker in self.to_run)
         found = caching.Miss() if waiting else self._cached(part, prepared)
@@ -210,13 +212,14 @@ class _Looking:
         reader = data.Reader(self.desk.cache, self.desk.teller)
         missing: tuple[Cause, ...] = ()
         try:
-            inputs = _inputs(prepared, last, made, reader)
+            inputs = runner.with_their_runs(_inputs(prepared, last, made, reader), prepared, self.stage)
         except MlrunError as error:
             inputs = last.inputs
             missing = (Cause(kind="data", name="inputs", text=error.message),)
         seen = {item.path for item in inputs}
         directory = prepared.snapshot.directory
-        again = (_again(item, directory, reader) for item in last.inputs if item.path not in seen)
+        others = (item for item in last.inputs if item.path not in seen and not item.reference)
+        again = (_again(item, directory, reader) for item in others)
         return replace(
             now,
             status=last.status,

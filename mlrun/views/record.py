@@ -133,7 +133,7 @@ def code(source: SourceFacts) -> str:
         kept = (["a patch"] if source.patch else []) + (
             [words.plural(len(source.untracked), "untracked file")] if source.untracked else []
         )
-        text += f", with uncommitted changes: {' and '.join(kept)} kept"
+        text += f", with uncommitted changes: {' and '.join(kept) or 'in a submodule, not'} kept"
     return text
 
 

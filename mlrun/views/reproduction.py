@@ -28,6 +28,7 @@ _OF_ITSELF_OR_UNSEEN = (
     "all that is recorded of what went in was the same: the program is not deterministic, or reads what no"
     " record holds, such as a variable of the shell that is not declared"
 )
+_EDITED = "its record was changed since mlrun wrote it: what it says need not be what happened then"
 _SINCE_THEN = (
     "it is no chance, for the repetitions agree: something has changed since that no record holds, such as a"
     " variable of the shell that is not declared, what a server answers, or the machine"
@@ -137,9 +138,10 @@ def _explained(found: Reproduction) -> Lines:
     unlike = [it for it in found.repetitions if it.verdict in ("different", "close", "equal")]
     if not unlike:
         return []
-    causes = unlike[0].causes
+    edited = [_EDITED] if any(note.code == "record-edited" for note in found.notes) else []
+    causes = [*edited, *(cause.text for cause in unlike[0].causes)]
     if causes:
-        return [("because" if at == 0 else "", cause.text) for at, cause in enumerate(causes)]
+        return [("because" if at == 0 else "", text) for at, text in enumerate(causes)]
     if found.verdict != "different":
         return []
     secrets = [it.name for it in found.original.parameters if it.secret and it.origin != "default"]
