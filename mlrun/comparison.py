@@ -1,8 +1,9 @@
 """Many runs side by side: only what varies between them, the best of each metric, means over seeds.
 
 A column stands for one parameter, metric, input, or other fact, and is there only if the runs differ in it.
-With grouping, runs that share the named parameters become one row, whose metrics are means with their sample
-standard deviation (n − 1); where the runs of a group differ in another fact, the cell says in how many ways.
+With grouping, runs of one entry point that share the named parameters become one row, whose metrics are means
+with their sample standard deviation (n − 1); where the runs of a group differ in another fact, the cell says in
+how many ways.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class Row:
 
 @value
 class Comparison:
-    """The table. `shared` are the parameters and facts that all runs have in common, by column key."""
+    """The table. `shared` is what all runs have in common, by column key: parameters, facts, metrics."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
@@ -227,21 +228,27 @@ def _columns(
             columns.append(column)
         else:
             shared.append((column.key, tables[0][kind, name]))
-    return (*columns, *(wanted or _varying_metrics(records))), tuple(shared)
+    metrics, same = _metrics(records)
+    if wanted:
+        return (*columns, *wanted), tuple(shared)
+    return (*columns, *metrics), (*shared, *same)
 
 
-def _varying_metrics(records: Sequence[RunRecord]) -> list[Column]:
+def _metrics(records: Sequence[RunRecord]) -> tuple[list[Column], list[tuple[str, str]]]:
+    """Those that vary, and the values of the others."""
     values: dict[str, set[str]] = {}
     counts: dict[str, int] = {}
     for record in records:
         for metric in record.metrics:
             values.setdefault(metric.name, set()).add(repr(metric.last))
             counts[metric.name] = counts.get(metric.name, 0) + 1
-    return [
-        Column(kind="metrics", name=name, better=direction_of(name))
+    varying = [
+        name
         for name, texts in values.items()
         if len(texts) > 1 or counts[name] < len(records) or len(records) == 1
     ]
+    columns = [Column(kind="metrics", name=name, better=direction_of(name)) for name in varying]
+    return columns, [(f"metrics.{name}", min(texts)) for name, texts in values.items() if name not in varying]
 
 
 # --- groups -------------------------------------------------------------------------------------------
@@ -276,7 +283,9 @@ def _groups(
         return [[member] for member in members]
     groups: dict[tuple[str | None, ...], list[Member]] = {}
     for record, table in members:
-        groups.setdefault(tuple(table.get(("params", key)) for key in keys), []).append((record, table))
+        values = (table.get(("params", key)) for key in keys)
+        # A mean over runs of different programs says nothing.
+        groups.setdefault((*values, record.project, record.entry_point), []).append((record, table))
     return [groups[values] for values in sorted(groups, key=lambda values: [*map(_rank, values)])]
 
 

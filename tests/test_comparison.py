@@ -135,6 +135,19 @@ def test_seeds_are_averaged_over(names: tuple[str, ...]) -> None:
     assert (accuracy.count, accuracy.sd) == (1, None)
 
 
+def test_runs_of_different_programs_are_no_group() -> None:
+    other = replace(record(5, params={"alpha": "0.5", "seed": "3", "same": "x"}, rmse=9.0), entry_point="b")
+    found = compare([*RUNS, other], group_by=("alpha",))
+    assert [len(row.runs) for row in found.rows] == [1, 2, 2]
+
+
+def test_metrics_that_do_not_vary_are_said_beside_the_table() -> None:
+    same = [record(number, params={"alpha": "1"}, rmse=0.5, epoch=number) for number in (1, 2)]
+    found = compare(same)
+    assert found.shared[-2:] == (("params.alpha", "1"), ("metrics.rmse", "0.5"))
+    assert view.remarks(found)[-1] == "the same in all: alpha = 1, rmse = 0.5"
+
+
 def test_a_name_that_no_run_has_is_an_error_with_the_nearest() -> None:
     with pytest.raises(UsageError, match="has a metric `rmsee`") as caught:
         compare(RUNS, metrics=("rmsee",))

@@ -804,8 +804,10 @@ def test_after_a_kill_nothing_runs_on_and_resume_is_right(
     if jobs == "2":  # a worker outlives us for as long as it takes to end its program
         wait_for(lambda: all(map(is_gone, programs)))
     wait_for(lambda: shell.show()["status"] == "lost")
-    shown = next(line for line in shell.mlrun("show").stdout.splitlines() if "quick" in line)
+    text = shell.mlrun("show").stdout
+    shown = next(line for line in text.splitlines() if "quick" in line)
     assert "finished" in shown.split()
+    assert f"hint         `mlrun resume {shell.show()['id'][:8]}` goes on from there" in text
     (project / "go.pid").touch()
     resumed = json.loads(shell.mlrun("resume", "--json").stdout)
     assert all(map(is_gone, programs))

@@ -33,7 +33,7 @@ def compare_command(
             "-g",
             "--group-by",
             metavar="PARAM",
-            help="Mean ± sd over runs with the same PARAM; `seed`: that differ in seeds only.",
+            help="Mean ± sd over runs with the same PARAM; `seed`: the same but for seeds.",
         ),
     ] = None,
     metric: Annotated[

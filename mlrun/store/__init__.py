@@ -394,7 +394,10 @@ def _as_lost(record: RunRecord, paths: RunPaths) -> RunRecord:
         with contextlib.suppress(OSError):
             seen.append(path.stat().st_mtime)
     ended_at = _utc(max(seen)) if seen else None
-    return replace(record, status="lost", ended_at=ended_at, error=_LOST)
+    error = _LOST
+    if record.steps:
+        error = replace(_LOST, hint=f"`mlrun resume {record.id[:8]}` goes on from there")
+    return replace(record, status="lost", ended_at=ended_at, error=error)
 
 
 def _utc(seconds: float) -> str:

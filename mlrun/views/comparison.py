@@ -64,11 +64,16 @@ def remarks(found: Comparison) -> list[str]:
         said.append(
             f"{words.plural(found.runs, 'run')} in {words.plural(len(found.rows), 'group')}; mean ± sd"
         )
-    params = [f"{key.partition('.')[2]} = {text}" for key, text in found.shared if key.startswith("params.")]
-    if params and found.runs > 1:
-        more = f", and {len(params) - _SHARED_SHOWN} more" if len(params) > _SHARED_SHOWN else ""
-        said.append("the same in all: " + ", ".join(params[:_SHARED_SHOWN]) + more)
+    same = [_shared(key, text) for key, text in found.shared if key.startswith(("params.", "metrics."))]
+    if same and found.runs > 1:
+        more = f", and {len(same) - _SHARED_SHOWN} more" if len(same) > _SHARED_SHOWN else ""
+        said.append("the same in all: " + ", ".join(same[:_SHARED_SHOWN]) + more)
     return said
+
+
+def _shared(key: str, text: str) -> str:
+    kind, _, name = key.partition(".")
+    return f"{name} = {words.number(float(text)) if kind == 'metrics' else text}"
 
 
 def _name(row: Row) -> str:
