@@ -2,8 +2,8 @@
 
 A column stands for one parameter, metric, input, or other fact, and is there only if the runs differ in it.
 With grouping, runs of one entry point that share the named parameters become one row, whose metrics are means
-with their sample standard deviation (n − 1); where the runs of a group differ in another fact, the cell says in
-how many ways.
+with their sample standard deviation (n − 1); where the runs of a group differ in another fact, the cell says
+in how many ways.
 """
 
 from __future__ import annotations
