@@ -25,13 +25,14 @@ if TYPE_CHECKING:
     from mlrun.caching.key import counting as counting
     from mlrun.caching.key import key_of as key_of
     from mlrun.caching.key import why_none as why_none
+    from mlrun.caching.values import Guard
     from mlrun.model import Artifact, Results, RunRecord, Snapshot
     from mlrun.observe.meaning import Seen
 
 __all__ = [
     "Case", "Hit", "Key", "Miss", "Site",
-    "as_foreseen", "cached", "counting", "foreseen", "keep", "key_of", "look", "not_kept", "put_back",
-    "share_series", "take_away", "why_none",
+    "as_foreseen", "cached", "counting", "foreseen", "guarded", "keep", "key_of", "look", "not_kept",
+    "put_back", "share_series", "take_away", "why_none",
 ]  # fmt: skip
 
 
@@ -150,17 +151,17 @@ _UNSEEN = Finding(
 # --- after a run ------------------------------------------------------------------------------------------
 
 
-def keep(
+def guarded(
     record: RunRecord, case: Case, key: Key, site: Site, *, seen: Seen | None, since: int
-) -> tuple[bool, Finding | None]:
-    """Let a run that has ended well just now stand in for later ones, if it can; and what is worth a warning.
+) -> tuple[Guard | None, Finding | None]:
+    """With which guard a run that has ended well just now can stand in for later ones, if it can; and what is
+    worth a warning.
 
     `site` is renewed: the source as it is after the run. `seen` is all that its program opened, None where
     that is not known. `since` is when the program began, by the clock that files are stamped with (ns since
     1970).
     """
     from mlrun.caching import guard as guards
-    from mlrun.caching import shelf
     from mlrun.caching.key import key_of
 
     try:
@@ -169,12 +170,24 @@ def keep(
         again = key_of(replace(case, inputs=_inputs_now(case, site)), site)
         if again.digest != key.digest:
             raise guards.NotKeptError(_difference(key, again))
-        shelf.keep(site.store.home, record, key.digest, guard)
     except guards.NotKeptError as error:
-        return False, not_kept(str(error))
+        return None, not_kept(str(error))
     except (MlrunError, OSError) as error:
-        return False, not_kept(str(error))
-    return True, _UNSEEN if seen is None else None
+        return None, not_kept(str(error))
+    return guard, _UNSEEN if seen is None else None
+
+
+def keep(record: RunRecord, guard: Guard, site: Site) -> tuple[Finding, ...]:
+    """Let a run stand in for later ones, once its record says that it has ended well, and under which key.
+    A warning where that cannot be written."""
+    from mlrun.caching import shelf
+
+    assert record.cache_key is not None
+    try:
+        shelf.keep(site.store.home, record, record.cache_key, guard)
+    except OSError as error:
+        return (not_kept(str(error)),)
+    return ()
 
 
 def _check_source(now: Snapshot, seen: Seen | None) -> None:

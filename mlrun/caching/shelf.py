@@ -34,7 +34,7 @@ _LOOKED_AT = 16  # of the runs of one key, the newest
 
 
 def keep(home: Home, record: RunRecord, key: Digest, guard: Guard) -> None:
-    """Note that a run that has ended well can stand in for others. Raises OSError."""
+    """Note that a run, whose record is final, can stand in for others. Raises OSError."""
     paths = home.run(record.id)
     text = json.dumps(_to_json(record, key, guard), ensure_ascii=False, separators=(",", ":"))
     write_atomic(paths.cache, text.encode("utf-8", "surrogatepass"))
@@ -50,7 +50,8 @@ def candidates(home: Home, key: Digest) -> Iterator[tuple[str, Guard, Results | 
         pointers = _pointers(folder)
     for name in pointers[:_LOOKED_AT]:
         run_id = name.partition(".")[2]
-        found = _read(f"{home.root}/runs/{run_id[:2]}/{run_id}/cache.json")
+        own = f"{home.root}/runs/{run_id[:2]}/{run_id}"
+        found = _read(f"{own}/cache.json") if os.path.exists(f"{own}/record.json") else None
         if found is None or found[0] != key:
             _forget(f"{folder}/{name}")
         else:

@@ -168,6 +168,8 @@ class _Run:
                     if (name := schedule.next()) is None:
                         break
                     self._start(self._plan.step(name), crew)
+                if crew.count:  # else nobody waits, and there may be more of them
+                    self._write_down()
                 ended = crew.wait(self._goes_on)
                 for name in ended:
                     self._take_in(self._plan.step(name))
