@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.test_pipelines import Shell, states, write
+from tests.test_store_bundles import owning_all_but
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -105,3 +107,16 @@ def test_a_cached_step_has_its_record_while_others_go_on(shell: Shell, project: 
             (project / "go.pid").touch()
     assert going.returncode == 0
     assert states(shell.show("whole"))["quick"] == "cached"
+
+
+def test_a_pipeline_is_removed_with_all_its_steps_or_not_at_all(shell: Shell, project: Path) -> None:
+    write(project, TWO)
+    shell.run()
+    whole = shell.run()["id"]
+    with owning_all_but([shell.home.bundles], shell.home):
+        done = shell.ask("rm", "-y", whole)
+    assert done.returncode != 0
+    assert "bundles" in done.stderr
+    assert shell.ask("rm", "-y", whole).returncode == 0
+    rows = json.loads(shell.ask("runs", "--steps", "--json").stdout)
+    assert [row["status"] for row in rows] == ["finished"] * 3

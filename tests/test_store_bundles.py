@@ -262,6 +262,9 @@ def test_what_is_anothers_keeps_nobody_from_reading_the_rest(store: Store, whose
     with owning_all_but(places, store.home):
         found = {row.name for row in store.query(Query())}
         assert store.load(whole.id) == whole
+        with pytest.raises(StoreError):
+            store.remove([whole.id, steps[0].id])
+        assert store.has(whole.id)
     if whose in ("the bundle", "a damaged one"):
         assert found == {"whole"}
     else:

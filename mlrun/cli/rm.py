@@ -55,5 +55,6 @@ def _steps(runs: list[str], store: Store) -> Iterator[str]:
     """Those of pipelines among the runs; of what cannot be read nobody knows any."""
     for run_id in runs:
         with contextlib.suppress(StoreError):
-            own = store.load(run_id).steps
-            yield from (step.run for step in own if store.home.run(step.run).root.is_dir())
+            for step in store.load(run_id).steps:
+                if store.has(step.run) or store.home.run(step.run).root.is_dir():
+                    yield step.run

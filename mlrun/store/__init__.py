@@ -215,15 +215,18 @@ class Store:
     def _lay_out_before(self, ids: tuple[str, ...]) -> None:
         """What is laid out after its removal would be there again, and without series of a run that is gone.
 
-        Where nothing can be laid out, as on a full disk, only what a bundle holds cannot be removed.
+        Where that cannot be, as on a full disk, only those in a bundle cannot be removed. Raises StoreError.
         """
         if not bundles.outstanding(self.home):
             return
+        why: StoreError | None = None
         try:
             self._index().lay_out()
-        except StoreError:
-            if not set(ids).isdisjoint(self._bundles.ids()):
-                raise
+        except StoreError as error:
+            why = error
+        if not set(ids).isdisjoint(self._bundles.ids()):
+            place = self.home.bundles
+            raise why or StoreError(f"cannot change what lies in {place}", code="store-not-writable")
 
     def sweep(self) -> tuple[str, ...]:
         """Mark as lost what is `running` without a living process; the ids of those.
