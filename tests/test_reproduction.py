@@ -338,6 +338,24 @@ def test_a_named_input_is_that_of_then_whatever_is_the_latest_now(shell: Shell, 
 
 
 @pytest.mark.slow
+def test_what_a_step_was_not_seen_to_read_lies_there_again(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: unseen\nenvironment: {requirements: []}\nobserve: false\nentry_points:\n"
+        "  one: {parameters: {n: {default: '1'}}, outputs: [one.txt], command: 'echo {n} > one.txt'}\n"
+        "  two: {needs: [one], outputs: [two/], command: mkdir -p two; cp one.txt two/}\n"
+        "  main: {needs: [two], outputs: [all.txt], command: cat one.txt two/one.txt > all.txt}\n"
+    )
+    (project / ".gitignore").write_text("*.txt\n")
+    name = run(shell, "--name", "all")["name"]
+    found = reproduce(shell, name, code=0)
+    assert [step["verdict"] for step in found["steps"]] == ["identical"] * 3
+    assert reproduce(shell, f"{name}/main", code=0)["verdict"] == "identical"
+    text = shell.mlrun("reproduce", name, "-q", "-P", "one.n=2").stdout
+    assert "because      what one, two made anew, of which nobody saw what it reads" in text
+    assert shell.mlrun("get", "latest", "all.txt", "-o", "-").stdout == "2\n2\n"
+
+
+@pytest.mark.slow
 def test_of_a_pipeline_each_step_is_repeated_from_what_was_made_then(shell: Shell, project: Path) -> None:
     (project / "MLproject").write_text(
         "name: steps\nenvironment: {requirements: []}\nentry_points:\n"

@@ -39,8 +39,9 @@ def reproduce(wanted: Wanted, stage: Stage) -> Reproduction | Reproductions:
 
 def _reproduce(original: RunRecord, wanted: Wanted, stage: Stage, store: Store) -> Reproduction:
     found: list[Reproduction] = []
+    part = Part(beside=steps.beside(original, store))
     for _ in range(wanted.runs):
-        found.append(repeated(original, wanted, stage, store, Part()))
+        found.append(repeated(original, wanted, stage, store, part))
         if any(each.record.status == "killed" for each in found[-1].repetitions):
             break  # Ctrl-C is meant for us as well
         if found[-1].reasons:

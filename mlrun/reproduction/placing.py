@@ -43,6 +43,7 @@ class Placing:
         for parameter in self.original.parameters:
             if parameter.kind == "path" and parameter.name not in dict(self.wanted.parameters):
                 self._move(parameter)
+        self._lay_beside()
         overridden = self._overridden()
         for artifact in self.original.inputs:
             if artifact.parameter in dict(self.wanted.parameters) or artifact.path in overridden:
@@ -285,6 +286,20 @@ class Placing:
         self.ready.reasons.append(reason("data-changed" if there else "data-gone", message, hint))
 
     # --- from the steps before
+
+    def _lay_beside(self) -> None:
+        """What steps before it had made and it may have read; inputs, of which more is known, come after."""
+        for artifact in self.part.beside:
+            target = self._now(artifact.path)
+            if self._snapshot.root not in target.parents or self._is_made_anew(artifact.path):
+                continue
+            try:
+                self._bring(artifact, target)
+            except (MlrunError, OSError):
+                text = (
+                    f"`{artifact.path}`, which a step before it had made, is not in the store: it may lack it"
+                )
+                self.ready.notes.append(note("output-not-kept", text))
 
     def _is_made_anew(self, path: str) -> bool:
         """By a step before this one, whose new outputs go in."""

@@ -8,6 +8,7 @@ the new outputs go in. The repetition has a record of the whole with a child a s
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from mlrun.value import replace, value
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from mlrun.model import RunRecord, StepFacts, StepState
+    from mlrun.model import Artifact, RunRecord, StepFacts, StepState
     from mlrun.reproduction.values import Wanted
     from mlrun.runner import Stage
     from mlrun.store import Store
@@ -42,6 +43,7 @@ class _Step:
     record: RunRecord
     wanted: Wanted
     before: tuple[str, ...] = ()
+    beside: tuple[Artifact, ...] = ()
 
     @property
     def is_anew(self) -> bool:
@@ -119,8 +121,47 @@ def _linked(steps: tuple[_Step, ...], facts: dict[str, StepFacts]) -> tuple[_Ste
     for step in steps:
         near = [it for it in found.values() if it.name in facts[step.name].needs or _reads(step, it)]
         far = {name for it in near for name in it.before} | {it.name for it in near if it.is_anew}
-        found[step.name] = replace(step, before=tuple(name for name in found if name in far))
+        before = tuple(name for name in found if name in far)
+        same = {name: it.record for name, it in found.items() if name not in before}
+        lay_there = _beside(step.record, facts[step.name], facts, same)
+        found[step.name] = replace(step, before=before, beside=lay_there)
     return tuple(found.values())
+
+
+def beside(original: RunRecord, store: Store) -> tuple[Artifact, ...]:
+    """What the steps that a step needs had made, as far as nobody knows whether it read that."""
+    run = dict(original.parents).get("pipeline")
+    if run is None or _is_seen(original):
+        return ()
+    try:
+        facts = {it.name: it for it in store.load(run).steps}
+        own = next(it for it in facts.values() if it.run == original.id)
+    except (MlrunError, StopIteration):
+        return ()
+    records = {}
+    for name, it in facts.items():
+        with contextlib.suppress(MlrunError):
+            records[name] = store.load(it.run)
+    return _beside(original, own, facts, records)
+
+
+def _beside(
+    record: RunRecord, own: StepFacts, facts: dict[str, StepFacts], records: dict[str, RunRecord]
+) -> tuple[Artifact, ...]:
+    if _is_seen(record):
+        return ()
+    needed, waiting = set[str](), [own]
+    while waiting:
+        more = [name for name in waiting.pop().needs if name in facts and name not in needed]
+        needed |= set(more)
+        waiting += [facts[name] for name in more]
+    return tuple(it for name in facts if name in needed and name in records for it in records[name].outputs)
+
+
+def _is_seen(record: RunRecord) -> bool:
+    """Whether all that its program read is among its inputs."""
+    watched = record.observed in ("shim", "strace")
+    return watched and not any(" is not seen: " in warning for warning in record.warnings)
 
 
 def _reads(step: _Step, other: _Step) -> bool:
@@ -135,6 +176,7 @@ def _part(step: _Step, steps: dict[str, _Step], whole: _Whole | None = None) -> 
         before=step.before,
         then=tuple(it for name in step.before for it in steps[name].record.outputs),
         now=tuple(it for name in step.before if name in records for it in records[name].outputs),
+        beside=step.beside,
     )
 
 

@@ -102,16 +102,18 @@ class Reproductions:
 
 @value
 class Part:
-    """A run as a step of a pipeline that is repeated, called `whole`; of a run by itself nothing is set.
+    """A run as a step of a pipeline that is repeated, called `whole`; of a run by itself neither is set.
 
     `before` are steps whose new outputs go in: `then` is what they had made, `now` what they made instead, in
-    the order in which they ran.
+    the order in which they ran. `beside` is what other steps that it needs had made: it goes in where nobody
+    saw what the program read.
     """
 
     whole: str | None = None
     before: tuple[str, ...] = ()
     then: tuple[Artifact, ...] = ()
     now: tuple[Artifact, ...] = ()
+    beside: tuple[Artifact, ...] = ()
 
 
 @draft

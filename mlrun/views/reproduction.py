@@ -144,6 +144,9 @@ def _explained(found: Reproduction) -> Lines:
         return [("because" if at == 0 else "", text) for at, text in enumerate(causes)]
     if found.verdict != "different":
         return []
+    if found.flowing:
+        text = f"what {', '.join(found.flowing)} made anew, of which nobody saw what it reads"
+        return [("because", f"{text}; or the program is not deterministic")]
     secrets = [it.name for it in found.original.parameters if it.secret and it.origin != "default"]
     if secrets:
         text = f"secret {', '.join(secrets)}, given anew, may be another; or the program is not deterministic"
