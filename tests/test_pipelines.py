@@ -195,9 +195,9 @@ MISTAKES = [
     (
         (
             "  main: {inputs: [clean.csv], command: x}\n"
-            "  prepare: {inputs: [raw.cvs], outputs: [clean.csv], command: x}\n"
+            "  prepare: {inputs: [clean.cvs], outputs: [clean.csv], command: x}\n"  # not its own
         ),
-        "MLproject:4:22: input `raw.cvs` of `prepare` is not there, and no entry point writes it",
+        "MLproject:4:22: input `clean.cvs` of `prepare` is not there, and no entry point writes it",
         "list it under `outputs` of the one that does",
     ),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING, Any
 
@@ -188,6 +189,10 @@ def test_a_record_that_was_edited_is_taken_and_said(shell: Shell) -> None:
     assert [note["code"] for note in found["notes"]] == ["record-edited"]
     text = shell.mlrun("reproduce", found["run"], "-q").stdout
     assert "because      its record was changed since mlrun wrote it" in text
+    path.write_text(re.sub(r'"python": "[0-9.]*"', '"python": "3.3.99"', path.read_text()))
+    found = reproduce(shell, found["run"], code=2)
+    assert reasons(found) == ["interpreter-missing"]
+    assert [note["code"] for note in found["notes"]] == ["record-edited"]
 
 
 @pytest.mark.slow

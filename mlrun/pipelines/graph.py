@@ -324,7 +324,8 @@ class Graph:
         for read in self._inputs[name]:
             if id(read.spec) not in declared or read.path in made or self._is_there(read, is_there):
                 continue
-            near = closest(read.path, [it.path for outputs in self._outputs.values() for it in outputs])
+            others = (outputs for maker, outputs in self._outputs.items() if maker != name)
+            near = closest(read.path, [it.path for outputs in others for it in outputs])
             yield ProjectError(
                 f"input `{read.path}` of `{name}` is not there, and no entry point writes it",
                 hint=f"did you mean `{near}`?" if near else "list it under `outputs` of the one that does",

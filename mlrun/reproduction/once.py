@@ -49,7 +49,7 @@ def repeated(
     found = Reproduction(original=original, changed=changed(wanted, original), flowing=part.before)
     with prepared(original, wanted, stage, store, run_id or new_id(), part) as ready:
         if ready.reasons or ready.environment is None or ready.snapshot is None:
-            return replace(found, reasons=tuple(ready.reasons))
+            return replace(found, reasons=tuple(ready.reasons), notes=tuple(ready.notes))
         record = _run(ready, original, wanted, stage, part)
     tolerance = _tolerance(wanted, ready)
     items = judgement.judge(
