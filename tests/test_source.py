@@ -465,6 +465,12 @@ def test_submodules_that_are_missing_or_changed_are_said(take: Take, repo: Path,
     git(repo, "submodule", "--quiet", "add", str(tmp_path / "inner"), "lib")
     commit(repo)
     assert take(repo).findings == ()
+    write(repo, {"lib/__pycache__/x.cpython-311.pyc": "left by Python"})
+    assert take(repo).findings == ()
+    assert not take(repo).dirty
+    write(repo, {"lib/new.txt": "nowhere else"})
+    assert [finding.code for finding in take(repo).findings] == ["submodule-dirty"]
+    (repo / "lib/new.txt").unlink()
     write(repo, {"lib/x.txt": "changed"})
     dirty = take(repo)
     assert [finding.code for finding in dirty.findings] == ["submodule-dirty"]

@@ -32,6 +32,7 @@ _DIFF = (
     *("--submodule=short", "--ignore-submodules=dirty", "--src-prefix=a/", "--dst-prefix=b/"),
     *("-O/dev/null", "HEAD"),
 )
+_LEFT_BY_TOOLS = frozenset(("__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache"))
 _DIFF_SETTINGS = ("diff.autoRefreshIndex=false", "diff.suppressBlankEmpty=false")
 
 
@@ -132,6 +133,7 @@ def _pin_repository(
     status = _status(git)
     if status is None:
         return None
+    status = replace(status, submodules=tuple(it for it in status.submodules if _holds_changes(git, it)))
     place = place_of(directory, cache)
     subdirectory = "" if directory == root else directory.relative_to(root).as_posix()
     facts = _facts(git, place, status.commit, subdirectory)
@@ -176,6 +178,16 @@ def _status(git: Git) -> _Status | None:
             return None
         raise refusal(f"git cannot tell the state of {git.directory}", said)
     return _understood(os.fsdecode(said.stdout).split("\0")[:-1])
+
+
+def _holds_changes(git: Git, submodule: str) -> bool:
+    """Whether more differs in a submodule than what tools left there when its code was run."""
+    inner = replace(git, directory=git.directory / submodule)
+    said = inner.ask("status", "--porcelain", "-z", "--untracked-files=all", "--ignore-submodules=none")
+    entries = os.fsdecode(said.stdout).split("\0")[:-1]
+    return said.exit_code != 0 or any(
+        not entry.startswith("?? ") or _LEFT_BY_TOOLS.isdisjoint(entry[3:].split("/")) for entry in entries
+    )
 
 
 def _understood(entries: list[str]) -> _Status:
