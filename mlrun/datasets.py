@@ -293,13 +293,16 @@ def _lies_in(record: RunRecord, place: Path) -> bool:
 
 
 def status(records: tuple[RunRecord, ...], reader: Reader, store: Store) -> tuple[Status, ...]:
-    """Each input of some runs against what is there now; a place that several runs read is read once."""
+    """Each input of some runs against what is there now; a place that several runs read is read once.
+
+    What another run made, and was named as such, is what it was as long as there is a store.
+    """
     known: dict[tuple[str, str], tuple[Digest | None, int | None, str | None]] = {}
     found = []
     for record in records:
         for item in record.inputs:
             place = None if _is_name_only(item) else Contents.place(record, item)
-            if place is None or _was_fetched(record, item):
+            if place is None or item.run is not None or _was_fetched(record, item):
                 continue
             key = (str(place), "some" if is_pattern(place.name) and not place.exists() else "")
             if key not in known:

@@ -234,6 +234,9 @@ def test_one_byte_of_data_is_refused_unless_allowed(shell: Shell, project: Path)
     assert reasons(found) == ["data-changed"]
     assert "data/blob.bin" in found["reasons"][0]["message"]
     found = reproduce(shell, "--allow-changed-data", code=1)
+    assert (
+        "data/blob.bin" in shell.ask("data", "status").stdout
+    )  # a repetition is no new state of the project
     assert [cause["name"] for cause in found["repetitions"][0]["causes"]] == ["data/blob.bin"]
     assert [note["code"] for note in found["notes"]] == ["data-changed"]
 
@@ -333,6 +336,7 @@ def test_a_named_input_is_that_of_then_whatever_is_the_latest_now(shell: Shell, 
     assert "MLRUN_INPUT_1" not in text
     assert reproduce(shell, original["id"], code=0)["verdict"] == "identical"
     shutil.rmtree(project.parent / "cache/inputs-v1")  # a cache may go at any time
+    assert shell.ask("data", "status").returncode == 0
     assert reproduce(shell, given["id"], code=0)["verdict"] == "identical"
     assert shell.show()["parameters"]["model"]["value"] == said
     assert shell.mlrun("diff", given["id"]).returncode == 0

@@ -180,10 +180,13 @@ def named_like(connection: sqlite3.Connection, name: str) -> tuple[Flow, ...]:
 
 
 def latest_good(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """The last run that succeeded of each entry point of each project, but for children; newest first."""
+    """The last run that succeeded of each entry point of each project, the newest first.
+
+    Children and repetitions are none.
+    """
     found = connection.execute(
         "SELECT id, max(started_at) AS last FROM runs WHERE status IN ('finished', 'cached') "
-        "AND seq NOT IN (SELECT run FROM parents WHERE kind = 'nested') "
+        "AND seq NOT IN (SELECT run FROM parents WHERE kind IN ('nested', 'reproduces')) "
         "GROUP BY project, entry_point, target ORDER BY last DESC"
     )
     return tuple(row[0] for row in found)
