@@ -359,6 +359,12 @@ def test_what_a_step_was_not_seen_to_read_lies_there_again(shell: Shell, project
     found = reproduce(shell, name, code=0)
     assert [step["verdict"] for step in found["steps"]] == ["identical"] * 3
     assert reproduce(shell, f"{name}/main", code=0)["verdict"] == "identical"
+    text = shell.mlrun("reproduce", name, "-q").stdout
+    said = [
+        f"identical: {name}/{step} repeated, 1 output the same to the last bit"
+        for step in ("one", "two", "main")
+    ]
+    assert text.splitlines()[-3:] == said  # a line each
     text = shell.mlrun("reproduce", name, "-q", "-P", "one.n=2").stdout
     assert "because      what one, two made anew, of which nobody saw what it reads" in text
     assert shell.mlrun("get", "latest", "all.txt", "-o", "-").stdout == "2\n2\n"

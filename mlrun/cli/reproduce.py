@@ -121,15 +121,24 @@ def _print(found: Reproduction | Reproductions) -> None:
     from mlrun.reproduction import Reproduction
     from mlrun.views import reproduction as view
 
+    if isinstance(found, Reproduction):
+        _write(view.verdict(found), found.verdict, view.describe(found))
+        return
+    lines = view.describe_whole(found)
+    _write(view.verdict_of_steps(found), found.verdict, lines)
+    was_long = True
+    for step in found.steps:
+        # Of many steps most are as they were: a line each.
+        lines = [] if step.verdict == "identical" and not step.notes else view.describe(step)
+        sys.stdout.write("\n" if lines or was_long else "")
+        _write(view.verdict(step), step.verdict, lines)
+        was_long = bool(lines)
+
+
+def _write(text: str, verdict: str, lines: list[tuple[str, str]]) -> None:
     colour = has_colour(sys.stdout, context.caller().variables)
-    style = _STYLES.get(found.verdict, "red")
-    text = view.verdict(found) if isinstance(found, Reproduction) else view.verdict_of_steps(found)
-    sys.stdout.write(styled(printable(text), style, colour=colour) + "\n\n")
-    lines = view.describe(found) if isinstance(found, Reproduction) else view.describe_whole(found)
-    for label, text in lines:
+    sys.stdout.write(styled(printable(text), _STYLES.get(verdict, "red"), colour=colour) + "\n")
+    sys.stdout.write("\n" if lines else "")
+    for label, said in lines:
         title = styled(label.ljust(12), "bold", colour=colour)
-        sys.stdout.write(f"{title} {printable(text)}".rstrip() + "\n")
-    if not isinstance(found, Reproduction):
-        for number, step in enumerate(found.steps):
-            sys.stdout.write("\n" if number or lines else "")
-            _print(step)
+        sys.stdout.write(f"{title} {printable(said)}".rstrip() + "\n")

@@ -73,7 +73,7 @@ def verdict_of_steps(found: Reproductions) -> str:
     """One sentence for a pipeline."""
     if found.verdict == "impossible":
         some = f"{len(found.steps)} of {words.plural(len(found.original.steps), 'step')}"
-        return f"{found.original.name} cannot be repeated, for {some} cannot; nothing was run"
+        return f"{found.original.name} cannot be repeated, since {some} cannot; nothing was run"
     counts = {level: sum(step.verdict == level for step in found.steps) for level in _WORDS}
     told = ", ".join(f"{count} {_WORDS[level]}" for level, count in counts.items() if count)
     count, of = len(found.steps), len(found.original.steps)
