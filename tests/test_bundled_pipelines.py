@@ -120,3 +120,20 @@ def test_a_pipeline_is_removed_with_all_its_steps_or_not_at_all(shell: Shell, pr
     assert shell.ask("rm", "-y", whole).returncode == 0
     rows = json.loads(shell.ask("runs", "--steps", "--json").stdout)
     assert [row["status"] for row in rows] == ["finished"] * 3
+
+
+def test_where_records_of_cached_steps_cannot_be_written_the_whole_says_so(
+    shell: Shell, project: Path
+) -> None:
+    write(project, TWO)
+    shell.run()
+    shutil.rmtree(shell.home.bundles, ignore_errors=True)
+    shell.home.bundles.write_text("in the way")
+    refused = shell.mlrun("run", ".", "-q", "--env-manager", "system")
+    assert refused.returncode == 125
+    assert "bundles" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    whole = shell.show("latest")
+    assert (whole["status"], whole["error"]["message"] in refused.stderr) == ("failed", True)
+    shell.home.bundles.unlink()
+    assert shell.run()["status"] == "cached"

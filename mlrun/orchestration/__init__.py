@@ -102,8 +102,11 @@ class _Run:
                     self._side_by_side()
                 else:
                     self._one_by_one()
+                self._write_down()
             except KeyboardInterrupt as interruption:
                 self._interrupted_by = self._interrupted_by or _signal_of(interruption)
+                with contextlib.suppress(MlrunError):
+                    self._write_down()
                 store.save(self._closed(record))
                 raise
             except BaseException as error:
@@ -239,8 +242,8 @@ class _Run:
 
     def _write_down(self) -> None:
         """Keep the records of steps from the cache: all at once, before something is run, and at the end."""
-        records, self._unwritten = self._unwritten, []
-        self._store.add_together(records, pipeline=self._whole.run_id)
+        self._store.add_together(self._unwritten, pipeline=self._whole.run_id)
+        self._unwritten = []  # only now: whoever breaks us off tries again, and twice does no harm
 
     def _prepared(self, step: Step, *, looked: bool = False) -> Prepared:
         """The step with the source as it is now: those before it have written there, and so may the user.
@@ -318,7 +321,6 @@ class _Run:
     def _closed(self, record: RunRecord) -> RunRecord:
         for name in self._schedule.running():  # broken off with us
             self._take_in(self._plan.step(name))
-        self._write_down()
         self._schedule.close()
         self._story.flush()
         record = parent.closed(
