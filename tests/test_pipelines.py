@@ -439,6 +439,11 @@ def test_what_would_be_put_back_counts_as_there_when_it_is_drawn(shell: Shell, p
     assert drawn() == {"cached"}
     (project / "raw.csv").write_text("3\n")
     assert drawn() == {"stale"}
+    (project / "MLproject").rename(project / "aside")
+    done = shell.mlrun("dag")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "there is no MLproject file here" in done.stderr
+    (project / "aside").rename(project / "MLproject")
     done = shell.mlrun("dag", "-e", "mian")
     assert (done.returncode, "did you mean `main`?" in done.stderr) == (1, True)
 

@@ -48,7 +48,7 @@ def dag_command(  # one argument an option: typer reads them from here
       mlrun dag --dot | dot -Tsvg > dag.svg
       mlrun dag --mermaid >> README.md
     """
-    from mlrun import runner, source
+    from mlrun import resolve, runner, source
     from mlrun.cli.execute import pairs
     from mlrun.model import RunRequest
 
@@ -69,6 +69,8 @@ def dag_command(  # one argument an option: typer reads them from here
     taken = runner.take(request, stage)
     how = "dot" if as_dot else "mermaid" if as_mermaid else "json" if as_json else "text"
     try:
+        if entry_point is None and not taken.project.entry_points:
+            resolve.resolve(taken.project, request, files=runner.Files(taken.snapshot.directory, stage, ""))
         show(taken, stage, every=entry_point is None, how=how)
     finally:
         source.release(taken.snapshot, cache=cache)

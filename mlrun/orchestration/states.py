@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mlrun.runner import Stage, Taken
 
 State = Literal["cached", "stale", "failed", "never run", "unknown"]
+_CHANGED = "something that matters to it has changed: `mlrun status` says what"
 
 
 @value
@@ -105,7 +106,7 @@ class _Looking:
         if isinstance(found, caching.Miss) and found.why == runner.NOT_AT_HAND:
             return self._unsure(name, links, found.why, last)
         if isinstance(found, caching.Miss):
-            return self._uncached(name, links, found.why or "something that matters to it has changed", last)
+            return self._uncached(name, links, found.why or _CHANGED, last)
         past = found.results
         self._made += [it for it in past.outputs if it.declared]
         made = Last(run=past.id, name=past.name, status="finished", started_at=past.started_at)
