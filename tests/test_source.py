@@ -479,6 +479,17 @@ def test_submodules_that_are_missing_or_changed_are_said(take: Take, repo: Path,
     assert [finding.message for finding in take(repo).findings] == ["the submodule `lib` is not checked out"]
 
 
+def test_what_was_read_in_a_submodule_leaves_the_rest_pinned(
+    take: Take, repo: Path, tmp_path: Path, caller: Caller
+) -> None:
+    repository(tmp_path / "inner", {"x.py": "x"})
+    git(repo, "submodule", "--quiet", "add", str(tmp_path / "inner"), "lib")
+    write(repo, {"code.py": "x = 1\n", "data.bin": "x", ".gitignore": "*.bin\n"})
+    commit(repo)
+    seen = ("lib/x.py", "code.py", "data.bin")
+    assert source.pinned(take(repo), seen, caller=caller) == {"code.py"}
+
+
 def test_nested_repositories_are_said(take: Take, repo: Path) -> None:
     repository(repo / "nested", {"x.txt": "x"})
     (repo / "empty").mkdir()

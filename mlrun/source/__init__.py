@@ -16,6 +16,7 @@ from mlrun import files
 from mlrun.errors import SourceError
 from mlrun.model import Snapshot
 from mlrun.source import directory as directories
+from mlrun.source import remarks
 from mlrun.source.git import local_git
 from mlrun.source.target import Target, parse_target, without_credentials
 from mlrun.value import replace, value
@@ -134,8 +135,10 @@ def pinned(snapshot: Snapshot, paths: tuple[str, ...], *, caller: Caller) -> fro
     git = local_git(snapshot.root, caller.variables)
     asked = b"".join(os.fsencode(path) + b"\0" for path in paths)
     said = git.ask("check-ignore", "-z", "--stdin", stdin=asked)
-    if said.exit_code not in (0, 1):  # a path in a submodule: no file of this repository
-        return frozenset()
+    if said.exit_code not in (0, 1):
+        links = tuple(f"{link}/" for link, _ in remarks.gitlinks(git))
+        own = tuple(path for path in paths if not path.startswith(links))  # those in submodules are others'
+        return pinned(snapshot, own, caller=caller) if len(own) < len(paths) else frozenset()
     return frozenset(paths).difference(os.fsdecode(said.stdout).split("\0"))
 
 
@@ -363,7 +366,7 @@ class _Job:
         credentials: Credentials | None = None,
     ) -> tuple[Path, list[Finding]]:
         """The folder of the run, with submodules; `origin` is what their addresses are relative to."""
-        from mlrun.source import checkout, remarks
+        from mlrun.source import checkout
 
         findings: list[Finding] = []
 
