@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 Level = Literal["identical", "equal", "close", "different", "unknown"]
+_WORDS = {"close": "within tolerance"}
 _LOG = "output.log"
 _TEMPORARY = ("/tmp/", "/var/tmp/")  # noqa: S108  they are only looked at
 
@@ -314,17 +315,21 @@ class _Contents:
             name = min(ours.keys() ^ theirs.keys())
             side = "original" if name in ours else "repetition"
             return Sameness(grade="different", note=f"`{name}` is only in the {side}")
-        worst, unlike = Sameness(grade="identical"), 0
+        worst, counts = Sameness(grade="identical"), dict.fromkeys(reversed(GRADES), 0)
         for name, entry in ours.items():
             other = theirs[name]
             if (entry.target, entry.executable) != (other.target, other.executable):
                 return Sameness(grade="different", note=f"`{name}`: another link, or executable")
             if entry.digest and other.digest:
                 found = self.files(entry.digest, other.digest)
-                unlike += found.grade != "identical"
+                counts[found.grade] += 1
                 if GRADES.index(found.grade) > GRADES.index(worst.grade):
                     worst = Sameness(grade=found.grade, note=f"`{name}`: {found.note}")
-        more = f"; {unlike - 1} more files are not identical" if unlike > 1 else ""
+        counts[worst.grade] -= 1
+        others = [
+            f"{count} {_WORDS.get(it, it)}" for it, count in counts.items() if count and it != "identical"
+        ]
+        more = f"; others: {', '.join(others)}" if others else ""
         return replace(worst, note=f"{worst.note}{more}") if more else worst
 
     def _read(self, its_digest: Digest) -> bytes | None:

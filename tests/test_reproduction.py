@@ -347,6 +347,21 @@ def test_a_named_input_is_that_of_then_whatever_is_the_latest_now(shell: Shell, 
 
 
 @pytest.mark.slow
+def test_of_a_folder_it_is_said_how_many_files_differ_and_how_much(shell: Shell, project: Path) -> None:
+    (project / "MLproject").write_text(
+        "name: folder\nenvironment: {requirements: []}\nentry_points:\n"
+        "  main:\n    outputs: [o/]\n    command: |-\n"
+        "      mkdir -p o\n      for name in a b c; do od -An -N8 -tu8 /dev/urandom > o/$name; done\n"
+        "      date '+%F %T.%6N' > o/d\n      echo same > o/e\n"
+    )
+    (project / ".gitignore").write_text("o/\n")
+    run(shell)
+    (item,) = reproduce(shell, code=1)["repetitions"][0]["items"]
+    assert item["note"].startswith("`a`: ")
+    assert item["note"].endswith("; others: 2 different, 1 equal")
+
+
+@pytest.mark.slow
 def test_what_a_step_was_not_seen_to_read_lies_there_again(shell: Shell, project: Path) -> None:
     (project / "MLproject").write_text(
         "name: unseen\nenvironment: {requirements: []}\nobserve: false\nentry_points:\n"
