@@ -6,10 +6,12 @@ is lost by it. A record tells of an edit by the digest that it bears of itself; 
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Literal
 
 from mlrun import digest
 from mlrun.errors import MlrunError, StoreError
+from mlrun.model import Finding
 from mlrun.store import Query, codec
 from mlrun.value import replace, value
 
@@ -65,6 +67,18 @@ class Verification:
         if any(trouble.is_damage for trouble in self.troubles):
             return "damaged"
         return "unknown" if self.troubles else "intact"
+
+
+def edited(records: Iterable[RunRecord], store: Store) -> tuple[Finding, ...]:
+    """A warning for each record that is not what mlrun wrote, for those who read it; nothing else is read."""
+    found = []
+    for record in records:
+        with contextlib.suppress(OSError, ValueError):  # gone, in a bundle, or replaced meanwhile
+            if codec.is_unedited(store.home.run(record.id).record.read_bytes()) is False:
+                message = f"the record of {record.name} was changed since mlrun wrote it"
+                hint = f"`mlrun verify {record.id[:8]}`"
+                found.append(Finding(level="warning", code="record-edited", message=message, hint=hint))
+    return tuple(found)
 
 
 def verify(run_ids: Iterable[str], store: Store, *, narrator: Narrator) -> tuple[Verification, ...]:

@@ -78,6 +78,9 @@ def test_a_record_edited_by_hand_is_noticed_however_it_is_laid_out(shell: Shell)
     content["exit_code"] = 1
     path.write_text(json.dumps(content))
     assert troubles(verify(shell, code=1)) == [("the record: changed since mlrun wrote it", "edited")]
+    for words in (("show",), ("diff", "latest")):
+        said = shell.ask(*words).stderr
+        assert f"warning: the record of {record['name']} was changed since mlrun wrote it" in said
     del content["digest"]
     path.write_text(json.dumps(content))
     assert [state for _, state in troubles(verify(shell, code=2))] == ["no-digest"]

@@ -47,11 +47,14 @@ def diff_command(
     if as_json and as_markdown:
         raise UsageError("`--json` and `--md` exclude each other")
     from mlrun.difference import difference
+    from mlrun.verification import edited
     from mlrun.views import difference as view
 
     store = context.store()
     _, cache = context.places()
     records = [store.load(store.find(name)) for name in (before, after)]
+    for finding in edited(records, store):
+        context.narrator().warn(finding)
     found = difference(*records, store=store, cache=cache, caller=context.caller(), patch=patch)
     if as_json:
         from mlrun.views.json import dumps

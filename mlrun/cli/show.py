@@ -48,6 +48,7 @@ def show_command(
       mlrun show -f               a run in progress
     """
     from mlrun.store.codec import dumps
+    from mlrun.verification import edited
     from mlrun.views.record import describe
 
     store = context.store()
@@ -55,6 +56,8 @@ def show_command(
     if follow:
         _follow(store, run_id)
     record = store.load(run_id)
+    for finding in edited((record,), store):
+        context.narrator().warn(finding)
     if metrics:
         return _print_metrics(store, record, as_json=as_json)
     if as_json:
