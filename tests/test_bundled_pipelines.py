@@ -137,3 +137,30 @@ def test_where_records_of_cached_steps_cannot_be_written_the_whole_says_so(
     assert (whole["status"], whole["error"]["message"] in refused.stderr) == ("failed", True)
     shell.home.bundles.unlink()
     assert shell.run()["status"] == "cached"
+
+
+@pytest.mark.parametrize("what", ["outputs", "made", "reads", "key"])
+def test_nothing_is_written_that_was_not_declared_whatever_is_noted(
+    shell: Shell, project: Path, tmp_path: Path, what: str
+) -> None:
+    write(project, TWO)
+    [own, _] = shell.run()["steps"]
+    path = shell.home.run(own["run"]).cache
+    noted = json.loads(path.read_text())
+    kept = noted["results"]["outputs"][0]["digest"]
+    victim = tmp_path / "victim"
+    if what == "outputs":
+        victim.write_text("precious")
+        noted["results"]["outputs"].append({**noted["results"]["outputs"][0], "path": "../victim"})
+    elif what == "made":
+        noted["made"].append(["../victim", kept, False, True, False])
+    else:
+        shutil.rmtree(shell.home.cached / noted["key"].removeprefix("blake3:"))
+        (shell.home.cached / "complete").unlink()
+        noted[what] = {"reads": [[True, ["\ud800"], kept, []]], "key": "/victim"}[what]
+    path.write_text(json.dumps(noted))
+    again = shell.run()
+    assert again["status"] in ("finished", "cached")
+    assert states(again)["one"] == "finished"
+    assert (victim.read_text() if victim.exists() else "precious") == "precious"
+    assert victim.exists() == (what == "outputs")

@@ -65,9 +65,13 @@ def look(case: Case, key: Key, site: Site) -> Hit | Miss:
     for run_id, guard, results in shelf.candidates(site.store.home, key.digest):
         if results is None and (results := _results_of(run_id, site)) is None:
             continue
-        returns, lost = placing.missing(results, guard, site)
-        more, gone = guards.left(guard, site) if lost is None else ((), None)
-        why = lost or gone or guards.leftover(results, case, site) or guards.broken(guard, case, site)
+        try:
+            returns, lost = placing.missing(results, guard, case, site)
+            more, gone = guards.left(guard, site) if lost is None else ((), None)
+            why = lost or gone or guards.leftover(results, case, site) or guards.broken(guard, case, site)
+        except (TypeError, ValueError):
+            whys.append(f"not from {results.name}: what is noted of it makes no sense")
+            continue
         if why is None:
             return Hit(results=results, returns=(*returns, *more))
         whys.append(f"not from {results.name}: {why}")

@@ -369,8 +369,12 @@ def left(guard: Guard, site: Site) -> tuple[tuple[Return, ...], str | None]:
             same = digest.TAG + found[0].hex() == made.digest
             if not same and not made.appended:
                 return (), f"`{made.path}`, which it wrote and nobody declared, changed since"
-        elif os.path.lexists(path) or os.path.isabs(made.path) or not made.stored or blocked(path, site):
+        elif os.path.lexists(path) or not path.startswith(f"{site.root}/") or _is_lost(made, path, site):
             return (), f"`{made.path}`, which it wrote and nobody declared, is gone"
         else:
             returns.append(Return(path=made.path, digest=made.digest, executable=made.executable))
     return tuple(returns), None
+
+
+def _is_lost(made: Made, path: str, site: Site) -> bool:
+    return os.path.isabs(made.path) or not made.stored or blocked(path, site) is not None

@@ -16,12 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mlrun import data
+from mlrun.caching.patterns import covering
 from mlrun.caching.values import Return
+from mlrun.data.names import is_pattern
 from mlrun.errors import StoreError
 
 if TYPE_CHECKING:
     from mlrun.caching.site import Site
-    from mlrun.caching.values import Guard
+    from mlrun.caching.values import Case, Guard
     from mlrun.model import Artifact, Results
     from mlrun.store import Store
 
@@ -29,17 +31,22 @@ if TYPE_CHECKING:
 # --- what there is to do ----------------------------------------------------------------------------------
 
 
-def missing(results: Results, guard: Guard, site: Site) -> tuple[tuple[Return, ...], str | None]:
-    """Of a run's declared outputs, those that are to be put back; or why that cannot be done."""
+def missing(results: Results, guard: Guard, case: Case, site: Site) -> tuple[tuple[Return, ...], str | None]:
+    """Of a run's declared outputs, those that are to be put back; or why that cannot be done.
+
+    Whatever is noted of the run, nothing is written but what this one declares to make.
+    """
     returns = []
+    own = {site.absolute(spec.path) for spec in case.prepared.spec.outputs}
     for output in results.outputs:
         if not output.declared:
             continue
-        why = _lost(output, site.store)
+        path = site.absolute(output.path)
+        why = None if path in own or _is_meant(path, case, site) else f"`{output.path}` is no output of it"
+        why = why or _lost(output, site.store)
         if why is not None:
             return (), why
         executable = output.path in guard.executable
-        path = site.absolute(output.path)
         if _is_there(output, path, site, executable=executable):
             continue
         why = _in_the_way(output, path, site)
@@ -56,6 +63,17 @@ def missing(results: Results, guard: Guard, site: Site) -> tuple[tuple[Return, .
             )
         )
     return tuple(returns), None
+
+
+def _is_meant(path: str, case: Case, site: Site) -> bool:
+    """Whether a pattern among the outputs means a path; one that does not lead out of the project's folder
+    means nothing outside."""
+    patterns = [spec.path for spec in case.prepared.spec.outputs if is_pattern(spec.path)]
+    if not patterns:
+        return False
+    shown, *words = (os.path.relpath(site.absolute(each), site.directory) for each in (path, *patterns))
+    outside = shown.startswith("../")
+    return covering(word for word in words if word.startswith("../") == outside)(shown)
 
 
 def _lost(output: Artifact, store: Store) -> str | None:

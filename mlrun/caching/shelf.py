@@ -132,6 +132,7 @@ def _read(path: str | Path) -> tuple[Digest, Guard, Results | None] | None:
             executable=tuple(values["executable"]),
         )
         results = codec.results(values["results"]) if "results" in values else None
+        hex_of(values["key"])
         return Digest(values["key"]), guard, results
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
