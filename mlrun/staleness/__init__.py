@@ -287,6 +287,7 @@ class _Looking:
             it.name
             for it in compared.section("code").different
             if it.because is None and not self._counts(it.name, prepared, now)
+            if "__pycache__" not in it.name.split("/")  # Python's own affair
         ]
         if aside:
             more = f", and {len(aside) - _NAMED} more" if len(aside) > _NAMED else ""
