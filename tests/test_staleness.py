@@ -125,6 +125,12 @@ def test_what_an_entry_point_needs_is_looked_at_with_it(shell: Shell, project: P
     (project / ".gitignore").write_text("*.out\nraw.csv\n")
     (project / "raw.csv").write_text("1\n2\n")
     run(shell)
+    shell.variables["PYTHONHASHSEED"] = "7"
+    run(shell, "-e", "prepare", "-P", "rows=1", "--no-cache")  # the last one, and not as it is now
+    del shell.variables["PYTHONHASHSEED"]
+    (point,) = status(shell, "-e", "prepare", code=0)["entry_points"]
+    assert shell.show(point["run"])["determinism"]["variables"]["PYTHONHASHSEED"] == "0"
+    run(shell)
     found = status(shell, code=0)
     assert [point["entry_point"] for point in found["entry_points"]] == ["prepare", "main"]
     waits = ("needs", "prepare")

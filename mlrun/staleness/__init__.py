@@ -116,7 +116,11 @@ class _Looking:
         waiting = tuple(_after(maker) for maker in _makers(part) if maker in self.to_run)
         found = caching.Miss() if waiting else self._cached(part, prepared)
         if isinstance(found, caching.Hit):
-            self.returned += [it for it in found.results.outputs if it.declared]
+            past = found.results
+            self.returned += [it for it in past.outputs if it.declared]
+            if past.id not in (last.id, dict(last.parents).get("cached_from")):
+                # The last one was otherwise; an earlier one was as it is now.
+                known = replace(known, run=past.id, name=past.name, started_at=past.started_at)
             return replace(known, causes=tuple(self._put_back(found)))
         told = self._compared(part, prepared, last, known, found)
         if part.is_step and not (waiting or told.causes or told.unknown):
