@@ -22,6 +22,8 @@ from mlrun.data.names import is_pattern
 from mlrun.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from mlrun.caching.site import Site
     from mlrun.caching.values import Case, Guard
     from mlrun.model import Artifact, Results
@@ -37,16 +39,20 @@ def missing(results: Results, guard: Guard, case: Case, site: Site) -> tuple[tup
     Whatever is noted of the run, nothing is written but what this one declares to make.
     """
     returns = []
-    own = {site.absolute(spec.path) for spec in case.prepared.spec.outputs}
+    own = [spec.path for spec in case.prepared.spec.outputs]
+    is_meant = None
     for output in results.outputs:
         if not output.declared:
             continue
-        path = site.absolute(output.path)
-        why = None if path in own or _is_meant(path, case, site) else f"`{output.path}` is no output of it"
-        why = why or _lost(output, site.store)
+        if output.path not in own:
+            is_meant = is_meant or _meaning(own, site)
+            if not is_meant(output.path):
+                return (), f"`{output.path}` is no output of it"
+        why = _lost(output, site.store)
         if why is not None:
             return (), why
         executable = output.path in guard.executable
+        path = site.absolute(output.path)
         if _is_there(output, path, site, executable=executable):
             continue
         why = _in_the_way(output, path, site)
@@ -65,15 +71,19 @@ def missing(results: Results, guard: Guard, case: Case, site: Site) -> tuple[tup
     return tuple(returns), None
 
 
-def _is_meant(path: str, case: Case, site: Site) -> bool:
-    """Whether a pattern among the outputs means a path; one that does not lead out of the project's folder
-    means nothing outside."""
-    patterns = [spec.path for spec in case.prepared.spec.outputs if is_pattern(spec.path)]
-    if not patterns:
-        return False
-    shown, *words = (os.path.relpath(site.absolute(each), site.directory) for each in (path, *patterns))
-    outside = shown.startswith("../")
-    return covering(word for word in words if word.startswith("../") == outside)(shown)
+def _meaning(own: Sequence[str], site: Site) -> Callable[[str], bool]:
+    """Whether one of a run's own outputs is a path by another spelling, or a pattern for it; of patterns, one
+    that does not lead out of the project's folder means nothing outside."""
+    words = [os.path.relpath(site.absolute(each), site.directory) for each in own]
+    patterns = [word for word in words if is_pattern(word)]
+    inside = covering(word for word in patterns if not word.startswith("../"))
+    outside = covering(word for word in patterns if word.startswith("../"))
+
+    def is_meant(path: str) -> bool:
+        shown = os.path.relpath(site.absolute(path), site.directory)
+        return shown in words or (outside if shown.startswith("../") else inside)(shown)
+
+    return is_meant
 
 
 def _lost(output: Artifact, store: Store) -> str | None:
