@@ -44,8 +44,14 @@ class Series:
 
 
 def sources(home: Home, record: RunRecord) -> tuple[Path, ...]:
-    """The files of a run's series; those that came through MLflow join the others at the run's end."""
+    """The files of a run's series; those that came through MLflow join the others at the run's end.
+
+    Of a cached step that nobody could give a folder, as in a store that may only be read, they are where its
+    original has them.
+    """
     paths = home.run(record.id)
+    if record.status == "cached" and not paths.root.exists():
+        paths = home.run(dict(record.parents).get("cached_from", record.id))
     if record.status not in ("running", "lost"):
         return (paths.metrics,)
     return (paths.metrics, paths.mlflow / "series" / f"{record.id}.jsonl")

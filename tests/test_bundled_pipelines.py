@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.test_pipelines import Shell, states, write
+from tests.test_store import reading_only
 from tests.test_store_bundles import owning_all_but
 
 if TYPE_CHECKING:
@@ -164,3 +165,21 @@ def test_nothing_is_written_that_was_not_declared_whatever_is_noted(
     assert states(again)["one"] == "finished"
     assert (victim.read_text() if victim.exists() else "precious") == "precious"
     assert victim.exists() == (what == "outputs")
+
+
+MEASURING = """\
+  one:
+    outputs: [one.out]
+    command: 'echo 1 > one.out; echo "{{\\"name\\": \\"loss\\", \\"value\\": 0.5}}" >> $MLRUN_METRICS'
+  main: {inputs: [one.out], outputs: [two.out], command: "cp one.out two.out"}
+"""
+
+
+def test_a_cached_step_is_plotted_where_nothing_can_be_written(shell: Shell, project: Path) -> None:
+    write(project, MEASURING)
+    shell.run()
+    own = step(shell.run(), "one")
+    with reading_only(shell.home):
+        done = shell.ask("plot", own)
+    assert (done.returncode, "loss" in done.stdout) == (0, True), done.stderr
+    assert not shell.home.run(own).root.exists()
