@@ -820,6 +820,27 @@ def test_after_a_kill_nothing_runs_on_and_resume_is_right(
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no compiler")
+def test_what_a_step_beside_it_makes_is_not_taken_for_its_own(shell: Shell, project: Path) -> None:
+    source = project.parent / "nothing.c"
+    source.write_text("int main(void) { return 0; }\n")
+    program = project.parent / "nothing"
+    subprocess.run(["cc", "-static", "-o", program, source], check=True)  # whose files nobody sees
+    write(
+        project,
+        "  one: {outputs: [one.out], "
+        f"command: 'until [ -e two.out ]; do sleep 0.02; done; {program} > one.out'}}\n"
+        f"  two: {{outputs: [two.out], command: '{program} > two.out'}}\n"
+        "  main: {inputs: [one.out, two.out], command: ':'}\n",
+    )
+    record = shell.run("-j", "2")
+    outputs = {
+        it["name"]: [each["path"] for each in shell.show(it["run"])["outputs"]] for it in record["steps"]
+    }
+    assert outputs == {"one": ["one.out"], "two": ["two.out"], "main": []}
+
+
+@pytest.mark.slow
 def test_a_wide_pipeline_with_kills_at_any_moment_loses_nothing(shell: Shell, project: Path) -> None:
     steps = "".join(
         f"  s{number}: {{outputs: [s{number}.out], command: 'sleep 0.05; echo {number} > s{number}.out'}}\n"

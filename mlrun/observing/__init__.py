@@ -249,7 +249,7 @@ def _observed(
             return Observed(replace(record, observed=how), tuple(findings), seen=nothing)
         from mlrun.observing import after
 
-        seen = after.seen(watch, how, prepared)
+        seen = after.seen(watch, how, prepared, is_step="pipeline" in dict(record.parents))
         if partly:
             note = "not all files that the program opened are known: there was no room to note them"
             findings.append(warning("observed-in-part", note))

@@ -9,7 +9,7 @@ from mlrun.observe import INCOMPLETE, rules
 from mlrun.observe import events as logs
 from mlrun.observe.meaning import understood
 from mlrun.observing.inputs import Inputs
-from mlrun.observing.outputs import Outputs
+from mlrun.observing.outputs import Outputs, is_of_another_step
 from mlrun.observing.surroundings import Surroundings
 from mlrun.observing.values import PYTHON, STRACE, Observed
 from mlrun.value import replace
@@ -53,7 +53,11 @@ def described(
     )
 
 
-def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
+def seen(watch: Watch, how: str, prepared: Prepared, *, is_step: bool) -> Seen:
+    """What the program did, by its log; what the log cannot tell of files that are new or other than before.
+
+    Whose those are nobody saw: a step's may be another's that runs beside it, which declares them.
+    """
     if how == STRACE:
         from mlrun.observe import strace
 
@@ -69,7 +73,11 @@ def seen(watch: Watch, how: str, prepared: Prepared) -> Seen:
 
         more = changed(prepared.snapshot.root, since=watch.since)
     its_rules = watch.rules if watch.mounts is None else _rules_of_mounted(watch.mounts)
-    more = tuple(path for path in more if its_rules.wants(path))
+    more = tuple(
+        path
+        for path in more
+        if its_rules.wants(path) and not (is_step and is_of_another_step(path, prepared))
+    )
     return understood(log, rules=its_rules, since=watch.since, more_writes=more)
 
 

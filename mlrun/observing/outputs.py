@@ -10,16 +10,20 @@ from mlrun import data
 from mlrun.errors import StoreError
 from mlrun.observe.grouping import by_folder, grouped
 from mlrun.observing.values import warning
+from mlrun.pattern import pattern
 from mlrun.value import replace
 from mlrun.views import words
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mlrun.model import Artifact, Finding, RunRecord
     from mlrun.observe.grouping import Group
     from mlrun.observing.surroundings import Surroundings
     from mlrun.recording import Prepared
     from mlrun.store import Store
 
+_PLACEHOLDER = pattern(r"\{[^{}]*\}")
 KEEP_UP_TO = 100 * 1024 * 1024
 """Bytes: an observed output that is larger is recorded by its digest only."""
 KEEP_IN_ALL = 1024 * 1024 * 1024
@@ -108,16 +112,27 @@ class Outputs:
         return replace(artifact, stored=True)
 
     def _is_declared(self, path: str) -> bool:
-        relative = os.path.relpath(path, self._around.directory)
-        for output in self._outputs:
-            names = (os.path.normpath(output), relative) if not os.path.isabs(output) else (output, path)
-            if (
-                names[0] == names[1]
-                or names[1].startswith(f"{names[0]}/")
-                or PurePath(names[1]).match(names[0])
-            ):
-                return True
+        return _is_among(path, self._outputs, os.fspath(self._around.directory))
+
+
+def is_of_another_step(path: str, prepared: Prepared) -> bool:
+    """Whether a file is an output of another entry point, and none of this one's."""
+    directory = os.fspath(prepared.snapshot.directory)
+    if _is_among(path, (it.path for it in prepared.spec.outputs), directory):
         return False
+    others = (each for each in prepared.project.entry_points if each.name != prepared.spec.entry_point)
+    outputs = (_PLACEHOLDER.sub("*", it.path) for each in others for it in each.outputs)
+    return _is_among(path, (it for it in outputs if it.strip("*/.")), directory)
+
+
+def _is_among(path: str, outputs: Iterable[str], directory: str) -> bool:
+    """Whether a path is one of those that are declared, relative to a directory or not, or lies in one."""
+    relative = os.path.relpath(path, directory)
+    for output in outputs:
+        names = (os.path.normpath(output), relative) if not os.path.isabs(output) else (output, path)
+        if names[0] == names[1] or names[1].startswith(f"{names[0]}/") or PurePath(names[1]).match(names[0]):
+            return True
+    return False
 
 
 def _size_of(path: Path) -> int:
