@@ -183,16 +183,3 @@ def test_a_cached_step_is_plotted_where_nothing_can_be_written(shell: Shell, pro
         done = shell.ask("plot", own)
     assert (done.returncode, "loss" in done.stdout) == (0, True), done.stderr
     assert not shell.home.run(own).root.exists()
-
-
-def test_records_of_steps_that_cannot_be_written_are_the_pipelines_failure(
-    shell: Shell, project: Path
-) -> None:
-    write(project, TWO)
-    shell.run()
-    shell.home.bundles.write_text("in the way")
-    done = shell.mlrun("run", ".", "--env-manager", "system")
-    assert (done.returncode, "bundles" in done.stderr) == (125, True)
-    record = shell.show()
-    assert record["status"] == "failed"
-    assert "bundles" in record["error"]["message"]
