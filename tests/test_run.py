@@ -83,6 +83,8 @@ def test_a_folder_that_was_made_can_be_had_back(shell: Shell, project: Path) -> 
     assert (done.returncode, done.stdout, done.stderr) == (0, "copy\n", "")
     assert (project / "copy/a/b.txt").read_text() == "x\n"
     assert "error: `-o -` takes one file" in shell.mlrun("get", "latest", "figures", "-o", "-").stderr
+    nowhere = shell.mlrun("get", "latest", "figures", "-o", "MLproject/copy")
+    assert (nowhere.returncode, nowhere.stderr.splitlines()[1]) == (1, "hint: `-o FOLDER` puts it elsewhere")
     inside = shell.mlrun("get", "latest", "figures/a/b.txt")
     assert inside.stderr.splitlines()[1].startswith("hint: it lies in the output `figures`: `mlrun get ")
 

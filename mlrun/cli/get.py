@@ -101,7 +101,7 @@ def _destinations(
     if output is None:
         return [(wanted[0], here / name)]
     target = here / output
-    return [(wanted[0], target / name if output.endswith(os.sep) or target.is_dir() else target)]
+    return [(wanted[0], target / name if output.endswith(os.sep) or os.path.isdir(target) else target)]
 
 
 def _harmless(path: str) -> Path:
@@ -111,7 +111,14 @@ def _harmless(path: str) -> Path:
 
 def _fetch(store: Store, artifact: Artifact, destination: Path, *, force: bool) -> None:
     assert artifact.digest is not None
-    destination.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        destination.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot write to {destination.parent}: {error.strerror}",
+            hint="`-o FOLDER` puts it elsewhere",
+            code="cannot-write",
+        ) from error
     if artifact.tree:
         store.objects.fetch_tree(artifact.digest, destination, force=force)
     else:

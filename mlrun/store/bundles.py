@@ -14,6 +14,7 @@ import os
 import time
 from typing import TYPE_CHECKING
 
+from mlrun.errors import StoreError
 from mlrun.files import remove_tree, sync_folder, write_atomic, write_new
 from mlrun.pattern import pattern
 from mlrun.store import codec, notes
@@ -65,7 +66,7 @@ class Reader:
             if path.name not in self._known:
                 try:
                     records = list(codec.unbundled(path.read_bytes()))
-                except (OSError, ValueError):
+                except (OSError, ValueError, StoreError):
                     continue
                 self._known[path.name] = {it.id: it for it in records}
             yield self._known[path.name]
@@ -75,7 +76,8 @@ def lay_out(home: Home, narrator: Narrator) -> None:
     """Give each record its folder. One at a time may do so: the lock of the index is held.
 
     What is laid out is synced, and noted for the index, before its bundle goes. A bundle that is damaged is
-    told of once, and put aside; one where we may not write, or not read, is left. Raises OSError.
+    told of once, and put aside; one that we may not write or read, or a later mlrun wrote, is left. Raises
+    OSError.
     """
     for path in outstanding(home):
         try:
@@ -93,8 +95,9 @@ def _lay_out_all(path: Path, home: Home, narrator: Narrator) -> None:
         os.rename(path, aside)
         narrator.say(f"records of cached steps are lost: {aside} cannot be read ({error})")
         return
-    except OSError as error:
-        narrator.say(f"records of cached steps are not shown: cannot read {path}: {error.strerror}")
+    except (OSError, StoreError) as error:
+        why = f"cannot read {path}: {error.strerror}" if isinstance(error, OSError) else f"{path}: {error}"
+        narrator.say(f"records of cached steps are not shown: {why}")
         return
     for at, record in enumerate(records):
         narrator.progress("laying out the records of cached steps", at / len(records))

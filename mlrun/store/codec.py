@@ -114,13 +114,16 @@ class Unbundled:
 
 
 def unbundled(data: bytes) -> Iterator[Unbundled]:
-    """The records of a bundle. Raises ValueError where it is damaged, or of a later mlrun."""
+    """The records of a bundle. Raises ValueError where it is damaged, StoreError if a later mlrun wrote it."""
     its_digest, _, body = data.partition(b"\n")
     if its_digest != digest.of_bytes(body).encode():
         raise _NotARecordError("it is not what was written")
     content = json.loads(body)
     if content["schema"] != _BUNDLE:
-        raise _NotARecordError(f"its schema is `{content['schema']}`, not `{_BUNDLE}`")
+        raise StoreError(
+            f"it is written in `{content['schema']}`, which is newer than this mlrun knows",
+            code="newer-record",
+        )
     parts = content["parts"]
     _forget_parts(len(parts))
     for part in parts:
