@@ -114,7 +114,7 @@ class Unbundled:
 
 
 def unbundled(data: bytes) -> Iterator[Unbundled]:
-    """The records of a bundle. Raises ValueError where it is damaged, StoreError if a later mlrun wrote it."""
+    """The records of a bundle. Raises ValueError for a damaged one, StoreError for a later mlrun's."""
     its_digest, _, body = data.partition(b"\n")
     if its_digest != digest.of_bytes(body).encode():
         raise _NotARecordError("it is not what was written")
