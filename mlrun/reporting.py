@@ -37,6 +37,7 @@ _SCHEMA_WITHIN = 2 << 20
 _LOOPBACK = "127.0.0.1"
 _STORE_TAG = "mlflow.tracking_uri"
 _DEFAULT_EXPERIMENT = "Default"
+_DEFAULT_EXPERIMENT_ID = "0"
 
 
 def is_wanted(environment: Environment, variables: Mapping[str, str]) -> bool:
@@ -60,7 +61,7 @@ def listening(
     in `directory` expect a server at a port of this machine, and nobody is there, we are, and say so.
     """
     if host is None:
-        yield {}
+        yield {} if mlflow.logs_elsewhere(variables) else _named_by(record)
         return
     from mlrun.tracking.mlflow.values import RunIdentity
 
@@ -87,7 +88,17 @@ def listening(
                 f"the code expects a tracking server at port {port}, where none is: mlrun answers there"
             )
         settings: dict[str, str | None] = dict.fromkeys(endpoint.unset)
-        yield settings | dict(endpoint.variables)
+        yield settings | dict(endpoint.variables) | _named_by(record)
+
+
+def _named_by(record: RunRecord) -> dict[str, str | None]:
+    """Which run it is, by MLflow's variables, for a command that names them.
+
+    Others are not told: it would mislead a script that chooses a store of its own.
+    """
+    command = record.command.text if record.command else ""
+    ids = {"MLFLOW_RUN_ID": record.id, "MLFLOW_EXPERIMENT_ID": _DEFAULT_EXPERIMENT_ID}
+    return {name: text for name, text in ids.items() if name in command}
 
 
 def _tags_of_project(record: RunRecord) -> Iterator[tuple[str, str]]:

@@ -340,3 +340,15 @@ def test_what_is_logged_in_a_container_is_recorded_too(shell: Shell, tmp_path: P
     assert shell.show("inner")["parents"] == {"nested": record["id"]}
     assert shell.mlrun("get", "inner", "c.txt", "-o", "got").returncode == 0
     assert sorted(path.name for path in shell.cwd.iterdir()) == ["MLproject", "got", "train.py"]
+
+
+def test_a_command_that_names_the_run_is_told_it(shell: Shell) -> None:
+    (shell.cwd / "MLproject").write_text(
+        "entry_points:\n"
+        "  main: {command: 'echo $MLFLOW_RUN_ID of $MLFLOW_EXPERIMENT_ID > told'}\n"
+        "  other: {command: 'env > told'}\n"
+    )
+    record = shell.record(".", "--env-manager", "system")
+    assert (shell.cwd / "told").read_text() == f"{record['id']} of 0\n"
+    shell.record(".", "-e", "other", "--env-manager", "system")
+    assert "MLFLOW_RUN_ID" not in (shell.cwd / "told").read_text()

@@ -4,9 +4,9 @@ Code that logs through MLflow, whatever its version, finds a server on loopback 
 The server is ours because a store that two versions of MLflow open breaks; HTTP between them does not.
 What comes is on disk when the client hears that it has come, and `collect` reads it back.
 
-`MLFLOW_RUN_ID` is not set for the program: a script that chooses a store of its own would look for that id
-there, and one that chooses an experiment would be told that the two do not agree. Instead the first run that
-it starts (and that is no step of another) gets the run's own id.
+`MLFLOW_RUN_ID` is not set for the program, unless its command names it: a script that chooses a store of its
+own would look for that id there, and one that chooses an experiment would be told that the two do not agree.
+Instead the first run that it starts (and that is no step of another) gets the run's own id.
 """
 
 from __future__ import annotations
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     from mlrun.tracking.mlflow.http import Server
     from mlrun.tracking.mlflow.values import Endpoint, Reported, RunIdentity
 
-__all__ = ["collect", "named_ports", "serve", "wanted"]
+__all__ = ["collect", "logs_elsewhere", "named_ports", "serve", "wanted"]
 
 _CLIENTS = {"mlflow", "mlflow-skinny", "mlflow-tracing"}
 _ELSEWHERE = ("MLFLOW_TRACKING_URI", "DATABRICKS_RUNTIME_VERSION")
+
+
+def logs_elsewhere(variables: Mapping[str, str]) -> bool:
+    """Whether its user has named a server for it."""
+    return any(variables.get(name) for name in _ELSEWHERE)
 
 
 def wanted(environment: Environment, variables: Mapping[str, str]) -> bool:
@@ -35,7 +40,7 @@ def wanted(environment: Environment, variables: Mapping[str, str]) -> bool:
     `variables` are those that the program will get. Where it is not known what an environment holds
     (a container, the caller's own), it may.
     """
-    if any(variables.get(name) for name in _ELSEWHERE):
+    if logs_elsewhere(variables):
         return False
     names = {package.name.lower().replace("_", "-") for package in environment.packages}
     if not names:
