@@ -71,7 +71,9 @@ def key_of(case: Case, site: Site) -> Key:
     """The key of a run. Raises SourceError where git cannot tell what the source holds."""
     code = relevant(case, site)
     here = _Here(case, site)
-    content = {"format": FORMAT, **_called(case, here), **_surrounded(case, site, here)}
+    what = ("surrounded", id(case.environment), id(case.determinism), case.prepared.request.docker_args)
+    surrounded = site.once(what, lambda: (case, _surrounded(case, site, here)))[1]
+    content = {"format": FORMAT, **_called(case, here), **surrounded}
     content["code"] = site.once(("code", id(code)), lambda: (code, of_value([list(it) for it in code])))[1]
     content["inputs"] = sorted(_input(item, site) for item in case.inputs)
     content["named"] = list(_named_besides(case, site))

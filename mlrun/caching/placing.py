@@ -95,14 +95,17 @@ def _lost(output: Artifact, store: Store) -> str | None:
 
 
 def _is_there(output: Artifact, path: str, site: Site, *, executable: bool) -> bool:
-    if os.path.islink(path) or not os.path.exists(path):  # no run that is kept made a link
+    try:
+        if stat.S_ISLNK(os.lstat(path).st_mode):  # no run that is kept made a link
+            return False
+    except (OSError, ValueError):
         return False
     found = data.describe(
         Path(path), shown=output.path, kind=output.kind, declared=True, reader=site.reader, contents=False
     ).artifact
     if (found.digest, found.tree) != (output.digest, output.tree):
         return False
-    return output.tree or executable == bool(os.stat(path).st_mode & stat.S_IXUSR)
+    return output.tree or executable == found.executable
 
 
 def _in_the_way(output: Artifact, path: str, site: Site) -> str | None:

@@ -80,24 +80,37 @@ def describe(
     What cannot be read has no digest, and a finding says why. Without `contents` an unchanged folder that
     the `reader` remembers is only walked.
     """
-    artifact = Artifact(
-        path=shown, kind=kind, digest=None, size=0, files=0, declared=declared, parameter=parameter
-    )
+
+    def unread(problem: str) -> Found:
+        return Found(artifact=nothing(), findings=(_unread(shown, problem),))
+
+    def nothing() -> Artifact:
+        return Artifact(
+            path=shown, kind=kind, digest=None, size=0, files=0, declared=declared, parameter=parameter
+        )
+
     try:
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             os.scandir(path).close()  # a folder that may not be read is not an empty one
     except (OSError, ValueError) as error:
-        problem = getattr(error, "strerror", None) or str(error)
-        return Found(artifact=artifact, findings=(_unread(shown, problem),))
+        return unread(getattr(error, "strerror", None) or str(error))
     if stat.S_ISDIR(status.st_mode):
-        return _describe_folder(path, artifact, reader, contents=contents)
+        return _describe_folder(path, nothing(), reader, contents=contents)
     found = reader.file(os.fspath(path), status)
     if isinstance(found, int):
-        return Found(artifact=artifact, findings=(_unread(shown, problem_of(found)),))
+        return unread(problem_of(found))
     its_digest = Digest(digest.TAG + found[0].hex())
-    executable = bool(found[1][4] & stat.S_IXUSR)
-    artifact = replace(artifact, digest=its_digest, size=found[1][1], files=1, executable=executable)
+    artifact = Artifact(
+        path=shown,
+        kind=kind,
+        digest=its_digest,
+        size=found[1][1],
+        files=1,
+        declared=declared,
+        parameter=parameter,
+        executable=bool(found[1][4] & stat.S_IXUSR),
+    )
     return Found(artifact=artifact, contents=((its_digest, path),))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from blake3 import blake3
 
 from mlrun import digest
-from mlrun.data import listing, memory, native, reading, trees
+from mlrun.data import listing, memory, reading, trees
 from mlrun.data.reading import BATCH, CHANGED, SPECIAL, stamp_of
 from mlrun.data.trees import MANIFEST, Tree
 from mlrun.model import Digest
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from mlrun.data import native
     from mlrun.data.listing import File
     from mlrun.data.memory import Remembered
     from mlrun.files import Cache
@@ -137,6 +138,8 @@ class Reader:
         old = memory.place(self._cache, root)
         if not (_has_many(root, old) if names is None else len(names) >= _WORTH_A_PROGRAM):
             return None
+        from mlrun.data import native
+
         program = native.program(self._cache, self._narrator)
         if program is None:
             return None
@@ -168,7 +171,9 @@ class Reader:
             return None
         if answer.is_whole:
             return _as_remembered(known, root, contents=contents)
-        large = [(at, name) for at, name, problem in known.tree.problems() if problem == native.LARGE]
+        from mlrun.data.native import LARGE
+
+        large = [(at, name) for at, name, problem in known.tree.problems() if problem == LARGE]
         return _written(known.tree.filled((at, self._read_large(root, name)) for at, name in large), root)
 
     def _read_large(self, root: str, name: bytes) -> File | int:

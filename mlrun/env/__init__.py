@@ -6,7 +6,6 @@ enter it, its lock and its packages. Projects and runs that resolve to the same 
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING, cast
 
@@ -294,7 +293,7 @@ def collect_garbage(cache: Cache, *, keep_days: float, now: float, keep: frozens
 
 
 def _builder(kind: EnvKind) -> Builder:
-    return cast("Builder", importlib.import_module(BUILDERS[kind]))
+    return cast("Builder", __import__(BUILDERS[kind], fromlist=["plan"]))  # `importlib` itself takes 0.3 ms
 
 
 def _kind(request: EnvironmentRequest, manager: str | None) -> EnvKind | None:

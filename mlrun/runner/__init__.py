@@ -488,6 +488,8 @@ def _ready(
 
 def with_their_runs(inputs: tuple[Artifact, ...], prepared: Prepared, stage: Stage) -> tuple[Artifact, ...]:
     """What was named as a run's output knows of which, and how."""
+    if not any(os.path.isabs(it.path) for it in inputs):
+        return inputs
     place = str(stage.cache.inputs)
     if not any(it.path.startswith(place) for it in inputs):
         return inputs
