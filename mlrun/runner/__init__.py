@@ -35,7 +35,6 @@ from mlrun.runner.variables import given
 from mlrun.store import Store
 from mlrun.store.names import new_id, new_name
 from mlrun.value import replace, value
-from mlrun.views import record as record_view
 from mlrun.views import summary
 from mlrun.yamlfile import Memory
 
@@ -478,8 +477,11 @@ def _ready(
     inputs, findings = recording.inputs(prepared, reader)
     recording.keep_lists(inputs, prepared.snapshot.directory, reader, store, stage.cache)
     inputs = with_their_runs(inputs, prepared, stage)
-    for artifact in inputs:
-        stage.teller.fact("input", record_view.artifact(artifact))
+    if inputs:
+        from mlrun.views import record as record_view
+
+        for artifact in inputs:
+            stage.teller.fact("input", record_view.artifact(artifact))
     _warn(stage, findings)
     record = recording.with_environment(replace(record, inputs=inputs), environment, store)
     record = replace(record, determinism=_determinism(prepared, environment, stage))

@@ -669,9 +669,9 @@ class _Fields:
         return [_Fields(item, f"{self._path(name)}[{index}]") for index, item in enumerate(self._list(name))]
 
     def named(self, name: str) -> list[tuple[str, _Fields]]:
-        fields = self.part(name)
-        if fields is None:
+        if self._values.get(name) in (None, {}):
             return []
+        fields = self.required_part(name)
         return [(key, fields.required_part(key)) for key in fields.names()]
 
     def names(self) -> list[str]:
