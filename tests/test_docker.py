@@ -563,18 +563,21 @@ def _in_terminal(shell: Shell, arguments: list[str], *, columns: int, keys: byte
 @pytest.mark.slow
 @pytest.mark.usefixtures("engine_is_clean")
 class TestHowItEnds:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize(
+        ("number", "joined"), [(signal.SIGINT, "&&"), (signal.SIGTERM, "&&"), (signal.SIGTERM, ";")]
+    )
     def test_a_signal_reaches_all_of_it(
-        self, shell: Shell, project: Path, base: str, number: signal.Signals
+        self, shell: Shell, project: Path, base: str, number: signal.Signals, joined: str
     ) -> None:
+        """And whoever listens has the time to end as it likes, before the container goes with its shell."""
         script(
             project,
             "import signal, sys, time\n"
-            "def told(*_):\n    print('told', flush=True)\n    sys.exit(3)\n"
+            "def told(*_):\n    time.sleep(1)\n    print('told', flush=True)\n    sys.exit(3)\n"
             f"signal.signal({int(number)}, told)\n"
             "print('ready', flush=True)\ntime.sleep(60)\n",
         )
-        write(project, base, "python program.py && echo never")
+        write(project, base, f"python program.py {joined} echo never")
         with shell.start("run", ".", "-q") as run:
             assert run.stdout is not None
             assert run.stdout.readline() == "ready\n"

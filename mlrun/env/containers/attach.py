@@ -244,6 +244,39 @@ class _Session:
                 write_atomic(Path(self._report_path), json.dumps(self._report).encode())
 
 
+_IN_ORDER = """\
+first= rest=
+for place in /proc/[0-9]*; do
+  pid=${place#/proc/}
+  if [ $pid = 1 ] || [ $pid = $$ ]; then continue; fi
+  { read -r line < $place/stat; } 2>/dev/null || continue
+  set -- ${line##*) }
+  if [ $2 = 1 ] && [ $pid -lt ${first:-$((pid + 1))} ]; then
+    rest="$rest $first" first=$pid
+  else
+    rest="$rest $pid"
+  fi
+done
+[ "$first" ] && [ "${rest# }" ] && kill -s STOP $first || exec sh -c 'kill -s NAME -- -1'
+kill -s NAME $rest 2>/dev/null
+(
+  while :; do
+    goes_on=
+    for pid in $rest; do
+      { read -r line < /proc/$pid/stat; } && set -- ${line##*) } && [ $1 != Z ] && goes_on=yes
+    done
+    [ $goes_on ] || break
+    sleep 0.05 || sleep 1
+  done
+  kill -s NAME $first
+  kill -s CONT $first
+) < /dev/null > /dev/null 2>&1 &
+"""
+"""With the shell that init has started dies the container, and all that is in it: so that shell is held, and
+signalled once the others have ended, or are ended for not doing so."""
+_FOR_SHELLS_TOO = (signal.SIGINT, signal.SIGQUIT)  # with these, bash itself waits for its child
+
+
 def _signal_all(client: Any, container: str, number: int) -> None:
     """Signal all processes in it, as a terminal signals its whole foreground group.
 
@@ -252,8 +285,9 @@ def _signal_all(client: Any, container: str, number: int) -> None:
     from docker.errors import DockerException
 
     name = signal.Signals(number).name.removeprefix("SIG")
+    script = "kill -s NAME -- -1" if number in _FOR_SHELLS_TOO else _IN_ORDER
     try:
-        run = client.api.exec_create(container, ["sh", "-c", f"kill -s {name} -- -1"])
+        run = client.api.exec_create(container, ["sh", "-c", script.replace("NAME", name)])
         client.api.exec_start(run["Id"])
         if client.api.exec_inspect(run["Id"]).get("ExitCode") in (0, None):
             return
