@@ -137,6 +137,23 @@ def test_a_damaged_bundle_is_told_of_once_and_put_aside(store: Store, narrator: 
     assert [it.name for it in store.home.bundles.iterdir()] == [f"{path.name}.damaged"]
 
 
+@pytest.mark.parametrize("name", ["id", "cached_from"])
+def test_a_bundle_that_names_a_place_elsewhere_is_not_followed(
+    store: Store, narrator: Quiet, tmp_path: Path, name: str
+) -> None:
+    whole, [step] = pipeline(store, count=1)
+    loss = (Metric(name="loss", last=0.5, minimum=0.5, maximum=0.5),)
+    away = f"../../../{tmp_path.name}/away"
+    if name == "id":
+        step = replace(step, id=away)
+    else:
+        step = replace(step, metrics=loss, parents=(("cached_from", away),))
+    store.add_together([step], pipeline=whole.id)
+    assert [row.name for row in store.query(Query())] == ["whole"]
+    assert "no run's id" in narrator.lines[-1]
+    assert not (tmp_path / "away").exists()
+
+
 def test_a_bundle_of_a_later_mlrun_is_left_to_it(store: Store, narrator: Quiet) -> None:
     whole, steps = pipeline(store)
     store.add_together(steps, pipeline=whole.id)

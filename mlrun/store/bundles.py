@@ -65,7 +65,7 @@ class Reader:
         for path in outstanding(self._home):
             if path.name not in self._known:
                 try:
-                    records = list(codec.unbundled(path.read_bytes()))
+                    records = _records(path)
                 except (OSError, ValueError, StoreError):
                     continue
                 self._known[path.name] = {it.id: it for it in records}
@@ -89,7 +89,7 @@ def lay_out(home: Home, narrator: Narrator) -> None:
 
 def _lay_out_all(path: Path, home: Home, narrator: Narrator) -> None:
     try:
-        records = list(codec.unbundled(path.read_bytes()))
+        records = _records(path)
     except ValueError as error:
         aside = path.with_name(f"{path.name}{_DAMAGED}")
         os.rename(path, aside)
@@ -113,6 +113,16 @@ def outstanding(home: Home) -> list[Path]:
     except (FileNotFoundError, NotADirectoryError, PermissionError):
         return []
     return [home.bundles / name for name in sorted(names, key=lambda name: int(name.split(".")[2]))]
+
+
+def _records(path: Path) -> list[codec.Unbundled]:
+    """What a bundle holds. Raises OSError, and as `codec.unbundled`."""
+    records = list(codec.unbundled(path.read_bytes()))
+    for record in records:
+        for run_id in (record.id, record.series_of or record.id):
+            if not notes.is_id(run_id):  # it names a folder, and the home may be another's
+                raise ValueError(f"{run_id!r} is no run's id")
+    return records
 
 
 def _lay_out(home: Home, record: codec.Unbundled) -> None:
