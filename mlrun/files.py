@@ -313,14 +313,7 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = False, mode: int = 0o6
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
-            if sync:
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _fill(descriptor, data, sync=sync)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -332,7 +325,11 @@ def write_atomic(path: Path, data: bytes, *, sync: bool = False, mode: int = 0o6
 
 def write_new(path: str | Path, data: bytes, *, sync: bool) -> None:
     """A file in a folder that nobody sees yet. Raises OSError."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    _fill(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666), data, sync=sync)
+
+
+def _fill(descriptor: int, data: bytes, *, sync: bool) -> None:
+    """Write all of it, and close."""
     try:
         view = memoryview(data)
         while view:
