@@ -82,15 +82,19 @@ def take(request: RunRequest, stage: Stage) -> Taken:
 def plan(taken: Taken, stage: Stage) -> tuple[Prepared, Plan]:
     """What `run` would do; nothing is built, run or recorded (a git URL is fetched into the cache)."""
     with _prepared(taken, stage) as prepared:
-        snapshot = prepared.snapshot
-        return prepared, env.plan(
-            prepared.asked,
-            directory=snapshot.directory,
-            tree=snapshot.tree,
-            cache=stage.cache,
-            caller=stage.caller,
-            day=_day(prepared, stage),
-        )
+        return prepared, _planned(prepared, stage)
+
+
+def _planned(prepared: Prepared, stage: Stage) -> Plan:
+    """What there is of its environment. Raises MlrunError."""
+    return env.plan(
+        prepared.asked,
+        directory=prepared.snapshot.directory,
+        tree=prepared.snapshot.tree,
+        cache=stage.cache,
+        caller=stage.caller,
+        day=_day(prepared, stage),
+    )
 
 
 def run(taken: Taken, stage: Stage) -> RunRecord:
@@ -271,17 +275,9 @@ def _at_hand(
     be built for it, and nothing is wrong with it."""
     if not prepared.spec.cache or prepared.past or prepared.request.refresh_environment:
         return None
-    snapshot = prepared.snapshot
     try:
-        plan = env.plan(
-            prepared.asked,
-            directory=snapshot.directory,
-            tree=snapshot.tree,
-            cache=stage.cache,
-            caller=stage.caller,
-            day=_day(prepared, stage),
-        )
-        return None if plan.action == "build" else _ready(record, prepared, store, stage)
+        to_build = _planned(prepared, stage).action == "build"
+        return None if to_build else _ready(record, prepared, store, stage)
     except MlrunError:
         return None  # it will be said once the record is open
 

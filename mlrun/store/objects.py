@@ -64,7 +64,7 @@ class Objects:
 
     def has(self, its_digest: Digest) -> bool:
         """Whether the bytes are kept."""
-        hexadecimal = _hexadecimal_of(its_digest)  # asked often, and a path takes five times as long to make
+        hexadecimal = _hexadecimal_of(its_digest)  # asked often: no Path is made of it
         return os.path.isfile(f"{self._home.root}/objects/{hexadecimal[:2]}/{hexadecimal[2:]}")
 
     def has_files_of(self, manifest: Digest) -> bool:
